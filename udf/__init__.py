@@ -1,0 +1,1 @@
+"""Functions: how they reach SQL (`ironlake.udf.engine`) and the machine-learning tasks themselves (`ironlake.udf.tasks`)."""

@@ -1,0 +1,82 @@
+"""The aggregate kind: a Python class becomes DuckDB callbacks in machine code.
+
+One row on its way: DuckDB calls ``ironlake_update`` (``runtime.ll``) with a chunk and one state per row. That jumps
+to the overload's compiled ``update``, which opens the argument columns once and then for each row skips NULLs, wakes
+the state (``init``) if it is untouched, and calls the user's ``update(self, ...)`` with the row's values. Threads
+work on states of their own, which ``combine`` merges pairwise; ``finalize`` writes ``finish()`` of each state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import machine
+from .declaration import Declaration, DeclarationError, Documentation, Parameter, parameters_of, result_of
+from .layout import Layout
+from .sqltypes import SqlType, single
+
+_METHODS = ("update", "merge", "finish")
+
+
+def declare(
+    owner: type,
+    *,
+    name: str | None = None,
+    nulls: bool = False,
+    empty: bool = False,
+    fastmath: bool = False,
+    boundscheck: bool = True,
+) -> Declaration:
+    """Read an aggregate class.
+
+    Parameters
+    ----------
+    owner : the class; annotations are its state, ``update(self, ...)``, ``merge(self, other)`` and ``finish(self)``
+        its behaviour, the optional ``init(self, ...)`` takes the options.
+    name : SQL name; the class name by default.
+    nulls : a NULL argument arrives as None; otherwise rows with a NULL argument are skipped.
+    empty : ``finish`` is also called for a group without rows; otherwise its result is NULL.
+    fastmath : allow the compiler to reorder floating-point sums.
+    boundscheck : indexing outside an array raises IndexError instead of touching foreign memory.
+
+    Raises
+    ------
+    DeclarationError
+        If a method or a type is missing.
+    """
+    for method in _METHODS:
+        if not callable(getattr(owner, method, None)):
+            arguments = {"update": "self, x: float", "merge": "self, other", "finish": "self"}[method]
+            raise DeclarationError(f"aggregate {owner.__name__}: the method {method}({arguments}) is missing")
+    columns, extra = parameters_of(owner.update, skip=1)  # type: ignore[attr-defined]
+    if not columns or extra:
+        raise DeclarationError(f"aggregate {owner.__name__}: update needs column arguments, options belong to init")
+    init = getattr(owner, "init", None)
+    options: tuple[Parameter, ...] = sum(parameters_of(init, skip=1), ()) if init else ()
+    try:
+        result = single(result_of(owner.finish))  # type: ignore[attr-defined]
+    except TypeError as error:
+        raise DeclarationError(f"aggregate {owner.__name__}: result of finish: {error}") from None
+    Layout.of(owner)
+    settings = {"nulls": nulls, "empty": empty, "fastmath": fastmath, "boundscheck": boundscheck}
+    return Declaration(
+        name or owner.__name__, "aggregate", columns, options, result, owner, Documentation.of(owner), settings
+    )
+
+
+def compile_overload(declaration: Declaration, arguments: tuple[SqlType, ...], with_options: bool) -> dict[str, int]:
+    """Machine code of one overload: addresses of update, combine and finalize, number of arrays, bytes of a state."""
+    layout = Layout.of(declaration.body)
+    key = machine.fingerprint(
+        declaration.body, repr(layout), declaration.signature, repr(arguments), with_options,
+        sorted(declaration.settings.items()),
+    )  # fmt: skip
+
+    def build() -> dict[str, tuple[Callable[..., None], str]]:
+        from .aggregate_kernels import kernels
+
+        return kernels(declaration, layout, arguments, with_options)
+
+    addresses = machine.compile_functions(build, key)
+    return {**addresses, "arrays": layout.arrays, "size": layout.size}

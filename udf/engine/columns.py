@@ -1,0 +1,476 @@
+"""How compiled code reads rows of DuckDB vectors and writes results into them.
+
+Each SQL type has a *reader*, a pair of compiled functions: ``open(vector)`` gathers the addresses of a vector once per
+chunk, ``read(column, row)`` makes the value of one row, and a *writer* ``write(vector, row, value)``. Nested types
+combine the readers and writers of their parts. What arrives in compiled code:
+
+    BOOLEAN bool - integers int64 (UBIGINT uint64; a HUGEINT must fit) - FLOAT, DOUBLE float64 - VARCHAR str -
+    BLOB uint8 array - DATE days, TIMESTAMP microseconds since 1970 as int64 - LIST and ARRAY of numbers: a read-only
+    NumPy view - other LISTs: a sequence with len and indexing - STRUCT: a named tuple
+
+A NULL inside a value (an element of a list, a field of a struct) is an error that says where.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import namedtuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit, types
+from numba.extending import models, overload, register_model
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from . import memory
+from .memory import (
+    STORAGE,
+    address_of,
+    copy_bytes,
+    list_child,
+    list_reserve,
+    list_set_size,
+    list_size,
+    load,
+    store,
+    struct_child,
+    vector_assign_string,
+    vector_data,
+    vector_ensure_validity,
+    vector_validity,
+    view,
+)
+from .sqltypes import SqlType
+from .strings import decode, encode, string_bytes
+
+
+class Reader(NamedTuple):
+    """Compiled functions that read one SQL type."""
+
+    open: Callable[..., Any]
+    read: Callable[..., Any]
+
+
+@njit(inline="always")
+def is_null(validity: int, row: int) -> bool:
+    """Whether a validity mask (0: everything is valid) marks a row as NULL."""
+    return validity != 0 and (load(validity + ((row >> 6) << 3), np.uint64) >> np.uint64(row & 63)) & np.uint64(1) == 0
+
+
+@njit
+def _open_flat(vector: int) -> tuple[int, int]:
+    return vector_data(vector), vector_validity(vector)
+
+
+@njit
+def _array_length(vector: int) -> int:
+    handle = memory.vector_type(vector)
+    length = memory.type_array_size(handle)
+    slot = np.array([handle])
+    memory.destroy_type(address_of(slot))
+    return length
+
+
+@njit
+def _first_null(validity: int, start: int, length: int) -> int:
+    for index in range(length):
+        if is_null(validity, start + index):
+            return index
+    return -1
+
+
+@njit
+def _refuse_null(validity: int, start: int, length: int, what: str) -> None:
+    if validity != 0:
+        at = _first_null(validity, start, length)
+        if at >= 0:
+            raise ValueError(what, "has a NULL at position", at + 1, "of", length)
+
+
+def _flat_reader(type_: SqlType) -> Reader:
+    storage = STORAGE[type_.name]
+    size = np.dtype(storage).itemsize
+    if type_.name == "BOOLEAN":
+        return Reader(_open_flat, njit(lambda column, row: load(column[0] + row, np.uint8) != 0))
+    wide = np.float64 if type_.name in ("FLOAT", "DOUBLE") else np.uint64 if type_.name == "UBIGINT" else np.int64
+    return Reader(_open_flat, njit(lambda column, row: wide(load(column[0] + row * size, storage))))
+
+
+@njit
+def _read_hugeint(column: Any, row: int) -> int:
+    low, high = load(column[0] + row * 16, np.int64), load(column[0] + row * 16 + 8, np.int64)
+    if high != low >> 63:
+        raise OverflowError("a HUGEINT value does not fit into 64 bits")
+    return low
+
+
+@njit
+def _read_uhugeint(column: Any, row: int) -> int:
+    low, high = load(column[0] + row * 16, np.uint64), load(column[0] + row * 16 + 8, np.uint64)
+    if high != 0:
+        raise OverflowError("a UHUGEINT value does not fit into 64 bits")
+    return low
+
+
+def _list_parts(type_: SqlType, what: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Compiled functions to open a LIST or ARRAY and to find (start, length) of a row."""
+    if type_.name == "LIST":
+
+        @njit
+        def extent(column: Any, row: int) -> tuple[int, int]:
+            entry = column[0] + row * 16
+            return load(entry, np.int64), load(entry + 8, np.int64)
+
+        return list_child, extent
+
+    @njit
+    def array_extent(column: Any, row: int) -> tuple[int, int]:
+        return row * column[0], column[0]
+
+    return memory.array_child, array_extent
+
+
+def _sequence_reader(type_: SqlType, what: str) -> Reader:
+    element = type_.element
+    is_list = type_.name == "LIST"
+    child_of, extent = _list_parts(type_, what)
+    child = reader(element, f"an element of {what}")
+    open_child = child.open
+
+    @njit
+    def open_(vector: int) -> Any:
+        child_vector = child_of(vector)
+        place = vector_data(vector) if is_list else _array_length(vector)
+        return place, vector_validity(vector), open_child(child_vector)
+
+    if element.name in STORAGE and element.name != "BOOLEAN":
+        storage = STORAGE[element.name]
+        size = np.dtype(storage).itemsize
+
+        @njit
+        def read_numbers(column: Any, row: int) -> np.ndarray:
+            start, length = extent(column, row)
+            values, validity = column[2]
+            _refuse_null(validity, start, length, what)
+            return view(values + start * size, length, storage)
+
+        return Reader(open_, read_numbers)
+
+    @njit
+    def read_values(column: Any, row: int) -> Any:
+        start, length = extent(column, row)
+        return make_sequence(column[2], start, length, child.read)
+
+    return Reader(open_, read_values)
+
+
+def _struct_reader(type_: SqlType, what: str) -> Reader:
+    children = [reader(child, f"{what}.{name}") for name, child in type_.fields]
+    record = namedtuple("Record", [name for name, _ in type_.fields], rename=True)  # type: ignore[misc]  # noqa: PYI024
+    scope: dict[str, Any] = {"record": record, "struct_child": struct_child, "vector_validity": vector_validity}
+    scope |= {"vector_data": vector_data, "refuse": _refuse_null_field}
+    for index, (child, (name, _)) in enumerate(zip(children, type_.fields, strict=True)):
+        scope |= {f"open{index}": child.open, f"read{index}": child.read, f"what{index}": f"{what}.{name}"}
+    opened = ", ".join(f"open{i}(struct_child(vector, {i}))" for i in range(len(children)))
+    checks = "\n    ".join(f"refuse(column[2][{i}][1], row, what{i})" for i in range(len(children)))
+    values = ", ".join(f"read{i}(column[2][{i}], row)" for i in range(len(children)))
+    source = (
+        f"def open_(vector):\n    return 0, vector_validity(vector), ({opened},)\n"
+        f"def read(column, row):\n    {checks}\n    return record({values})\n"
+    )
+    exec(source, scope)
+    return Reader(njit(scope["open_"]), njit(scope["read"]))
+
+
+@njit
+def _refuse_null_field(validity: int, row: int, what: str) -> None:
+    if is_null(validity, row):
+        raise ValueError(what, "is NULL")
+
+
+def reader(type_: SqlType, what: str) -> Reader:
+    """Compiled functions that read a SQL type; ``what`` names the value in errors."""
+    if type_.name in STORAGE:
+        return _flat_reader(type_)
+    if type_.name in ("HUGEINT", "UHUGEINT"):
+        return Reader(_open_flat, _read_hugeint if type_.name == "HUGEINT" else _read_uhugeint)
+    if type_.name == "VARCHAR":
+        return Reader(_open_flat, njit(lambda column, row: decode(string_bytes(column[0] + row * 16))))
+    if type_.name == "BLOB":
+        return Reader(_open_flat, njit(lambda column, row: string_bytes(column[0] + row * 16)))
+    if type_.name in ("LIST", "ARRAY"):
+        return _sequence_reader(type_, what)
+    if type_.name == "STRUCT":
+        return _struct_reader(type_, what)
+    raise TypeError(f"{what}: compiled functions cannot read {type_}")
+
+
+def row_reader(readers: list[Reader], nulls: bool) -> tuple[Any, Any, Any]:
+    """Compiled functions over all arguments: open the columns of a chunk, test a row for NULLs, read a row.
+
+    With ``nulls`` a NULL arrives as ``None``; otherwise the caller skips rows in which ``has_null``.
+    """
+    scope: dict[str, Any] = {"chunk_vector": memory.chunk_vector, "is_null": is_null}
+    for index, each in enumerate(readers):
+        scope[f"open{index}"] = each.open
+        scope[f"read{index}"] = _optional(each) if nulls else each.read
+    count = range(len(readers))
+    source = (
+        f"def open_(chunk):\n    return ({''.join(f'open{i}(chunk_vector(chunk, {i})), ' for i in count)})\n"
+        f"def has_null(columns, row):\n    return {' or '.join(f'is_null(columns[{i}][1], row)' for i in count)}\n"
+        f"def read(columns, row):\n    return ({''.join(f'read{i}(columns[{i}], row), ' for i in count)})\n"
+    )
+    exec(source, scope)
+    return njit(scope["open_"]), njit(scope["has_null"]), njit(scope["read"])
+
+
+def _optional(each: Reader) -> Any:
+    read = each.read
+
+    @njit
+    def value_or_none(column: Any, row: int) -> Any:
+        if is_null(column[1], row):
+            return None
+        return read(column, row)
+
+    return value_or_none
+
+
+# ---------------------------------------------------------------------------------------------- sequences of values
+
+
+class SequenceType(types.Type):  # type: ignore[misc]
+    """A LIST whose elements are not plain numbers: ``len(values)`` and ``values[i]``, read on demand."""
+
+    def __init__(self, column: Any, read: Any) -> None:
+        self.column, self.read = column, read
+        super().__init__(name=f"Sequence({column}, {read})")
+
+
+@register_model(SequenceType)
+class _SequenceModel(models.StructModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, fe_type: SequenceType) -> None:
+        members = [("column", fe_type.column), ("start", types.int64), ("length", types.int64)]
+        super().__init__(manager, fe_type, members)
+
+
+@intrinsic
+def make_sequence(typingctx: Any, column: Any, start: Any, length: Any, read: Any) -> Any:
+    """Gather a child column and an extent into a sequence."""
+    sequence = SequenceType(column, read)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        made = cgutils.create_struct_proxy(sequence)(context, builder)
+        made.column, made.start, made.length = args[:3]
+        return made._getvalue()
+
+    return sequence(column, types.int64, types.int64, read), codegen
+
+
+@intrinsic
+def _sequence_parts(typingctx: Any, sequence: Any) -> Any:
+    parts = types.Tuple((sequence.column, types.int64, types.int64))
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        made = cgutils.create_struct_proxy(sequence)(context, builder, args[0])
+        return context.make_tuple(builder, parts, (made.column, made.start, made.length))
+
+    return parts(sequence), codegen
+
+
+@overload(len, strict=False)
+def _sequence_length(sequence: Any) -> Any:
+    if isinstance(sequence, SequenceType):
+        return lambda sequence: _sequence_parts(sequence)[2]
+    return None
+
+
+@overload(operator.getitem, strict=False)
+def _sequence_item(sequence: Any, index: Any) -> Any:
+    if not (isinstance(sequence, SequenceType) and isinstance(index, types.Integer)):
+        return None
+    read = sequence.read.dispatcher
+
+    def item(sequence: Any, index: Any) -> Any:
+        column, start, length = _sequence_parts(sequence)
+        at = index + length if index < 0 else index
+        if at < 0 or at >= length:
+            raise IndexError("index", index, "is outside a list of length", length)
+        if is_null(column[1], start + at):
+            raise ValueError("a list has a NULL at position", at + 1, "of", length)
+        return read(column, start + at)
+
+    return item
+
+
+# ------------------------------------------------------------------------------------------------------------ results
+
+
+def writer(type_: SqlType) -> Any:
+    """A compiled function ``write(vector, row, value)`` for a SQL type; a ``None`` becomes NULL."""
+    write = _value_writer(type_)
+    set_null = _null_writer(type_)
+
+    def write_value(vector: int, row: int, value: Any) -> None:
+        raise TypeError("for compiled code")
+
+    @overload(write_value, strict=False)
+    def _write_value(vector: Any, row: Any, value: Any) -> Any:
+        if isinstance(value, types.NoneType):
+            return lambda vector, row, value: set_null(vector, row)
+        if isinstance(value, types.Optional):
+
+            def write_optional(vector: int, row: int, value: Any) -> None:
+                if value is None:
+                    set_null(vector, row)
+                else:
+                    write(vector, row, value)
+
+            return write_optional
+        return lambda vector, row, value: write(vector, row, value)
+
+    return njit(lambda vector, row, value: write_value(vector, row, value))
+
+
+def _null_writer(type_: SqlType) -> Any:
+    """Mark a row as NULL, in a STRUCT with all its fields."""
+    if type_.name == "STRUCT":
+        scope: dict[str, Any] = {"struct_child": struct_child, "mark_null": mark_null}
+        for index, (_, child) in enumerate(type_.fields):
+            scope[f"null{index}"] = _null_writer(child)
+        body = "".join(f"    null{i}(struct_child(vector, {i}), row)\n" for i in range(len(type_.fields)))
+        exec(f"def set_null(vector, row):\n    mark_null(vector, row)\n{body}", scope)
+        return njit(scope["set_null"])
+    if type_.name == "LIST":
+
+        @njit
+        def set_null_list(vector: int, row: int) -> None:
+            mark_null(vector, row)
+            store(vector_data(vector) + row * 16, 0, np.int64)
+            store(vector_data(vector) + row * 16 + 8, 0, np.int64)
+
+        return set_null_list
+    return mark_null
+
+
+@njit
+def mark_null(vector: int, row: int) -> None:
+    """Clear a row's bit in a vector's validity mask."""
+    vector_ensure_validity(vector)
+    word = vector_validity(vector) + ((row >> 6) << 3)
+    store(word, load(word, np.uint64) & ~(np.uint64(1) << np.uint64(row & 63)), np.uint64)
+
+
+def _value_writer(type_: SqlType) -> Any:
+    if type_.name in STORAGE:
+        return _flat_writer(type_)
+    if type_.name in ("HUGEINT", "UHUGEINT"):
+
+        @njit
+        def write_huge(vector: int, row: int, value: int) -> None:
+            store(vector_data(vector) + row * 16, np.int64(value), np.int64)
+            store(vector_data(vector) + row * 16 + 8, np.int64(-1) if value < 0 else np.int64(0), np.int64)
+
+        return write_huge
+    if type_.name == "VARCHAR":
+
+        @njit
+        def write_text(vector: int, row: int, value: str) -> None:
+            raw = encode(value)
+            vector_assign_string(vector, row, address_of(raw), len(raw))
+
+        return write_text
+    if type_.name == "BLOB":
+
+        @njit
+        def write_bytes(vector: int, row: int, value: np.ndarray) -> None:
+            raw = np.empty(len(value), np.uint8)
+            for index in range(len(value)):
+                raw[index] = value[index]
+            vector_assign_string(vector, row, address_of(raw), len(raw))
+
+        return write_bytes
+    if type_.name in ("LIST", "ARRAY"):
+        return _sequence_writer(type_)
+    if type_.name == "STRUCT":
+        return _struct_writer(type_)
+    raise TypeError(f"compiled functions cannot return {type_}")
+
+
+def _flat_writer(type_: SqlType) -> Any:
+    storage = STORAGE[type_.name]
+    size = np.dtype(storage).itemsize
+    if np.dtype(storage).kind == "f" or type_.name in ("BOOLEAN", "BIGINT", "UBIGINT", "TIMESTAMP", "TIMESTAMPTZ"):
+
+        @njit
+        def write(vector: int, row: int, value: Any) -> None:
+            store(vector_data(vector) + row * size, storage(value), storage)
+
+        return write
+    low, high, name = int(np.iinfo(storage).min), int(np.iinfo(storage).max), type_.name
+
+    @njit
+    def write_checked(vector: int, row: int, value: Any) -> None:
+        if value < low or value > high:
+            raise OverflowError("the result", np.int64(value), "does not fit into " + name)
+        store(vector_data(vector) + row * size, storage(value), storage)
+
+    return write_checked
+
+
+def _sequence_writer(type_: SqlType) -> Any:
+    element = type_.element
+    write_element = writer(element)
+    storage = STORAGE.get(element.name)
+    size = np.dtype(storage).itemsize if storage else 0
+
+    def fill(child: int, start: int, values: Any) -> None:
+        raise TypeError("for compiled code")
+
+    @overload(fill, strict=False)
+    def _fill(child: Any, start: Any, values: Any) -> Any:
+        same = isinstance(values, types.Array) and values.layout == "C" and str(values.dtype) == np.dtype(storage).name
+        if storage and same:
+            return lambda child, start, values: copy_bytes(
+                vector_data(child) + start * size, address_of(values), len(values) * size
+            )
+
+        def fill_one_by_one(child: int, start: int, values: Any) -> None:
+            for index in range(len(values)):
+                write_element(child, start + index, values[index])
+
+        return fill_one_by_one
+
+    if type_.name == "LIST":
+
+        @njit
+        def write_list(vector: int, row: int, values: Any) -> None:
+            start, length = list_size(vector), len(values)
+            list_reserve(vector, start + length)
+            list_set_size(vector, start + length)
+            fill(list_child(vector), start, values)
+            entry = vector_data(vector) + row * 16
+            store(entry, start, np.int64)
+            store(entry + 8, np.int64(length), np.int64)
+
+        return write_list
+    width = type_.size
+
+    @njit
+    def write_array(vector: int, row: int, values: Any) -> None:
+        if len(values) != width:
+            raise ValueError("the result has", len(values), "elements, the declared array has", width)
+        fill(memory.array_child(vector), row * width, values)
+
+    return write_array
+
+
+def _struct_writer(type_: SqlType) -> Any:
+    scope: dict[str, Any] = {"struct_child": struct_child}
+    for index, (_, child) in enumerate(type_.fields):
+        scope[f"write{index}"] = writer(child)
+    lines = [f"    write{i}(struct_child(vector, {i}), row, value[{i}])\n" for i in range(len(type_.fields))]
+    exec("def write(vector, row, value):\n" + "".join(lines), scope)
+    return njit(scope["write"])

@@ -1,0 +1,95 @@
+"""Connections of our own to the databases that are open, without keeping any of them open.
+
+The stable C API has no way from a running function to a second connection on the same database. DuckDB does hand
+every database it opens to a callback of the static-extension contract; with that address and DuckDB's exported
+``Connection`` constructor a connection lives exactly as long as it is used. Where a build of DuckDB does not export
+the constructor, `supported` is False: functions declared later reach only databases opened later, and table
+functions cannot run queries; everything else works.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import threading
+from collections.abc import Iterator
+from ctypes import CFUNCTYPE, c_int64, c_void_p
+
+from . import capi, machine
+from .sqltypes import SqlType
+
+_CONSTRUCTOR = "_ZN6duckdb10ConnectionC1ERNS_16DatabaseInstanceE"
+_DESTRUCTOR = "_ZN6duckdb10ConnectionD1Ev"
+_CONNECTION_BYTES = 4096  # far more than the object needs
+
+_opening = threading.local()
+#: one cell a database: its address, set to 0 by native code when DuckDB destroys it.
+_cells: list[c_int64] = []
+
+
+def supported() -> bool:
+    """Whether this build of DuckDB lets us connect to a database by its address."""
+    return all(hasattr(capi.library, symbol) for symbol in (_CONSTRUCTOR, _DESTRUCTOR))
+
+
+@CFUNCTYPE(None, c_void_p)
+def opening(instance: int) -> None:
+    """DuckDB opens a database; on the same thread it loads the extension next."""
+    _opening.instance = instance
+
+
+def opened(connection: c_void_p) -> c_int64:
+    """The cell of the database that is loading the extension."""
+    instance = _opening.__dict__.pop("instance", 0)
+    _cells[:] = [cell for cell in _cells if cell.value]
+    cell = c_int64(instance)
+    machine.keep(cell)
+    _cells.append(cell)
+    _register_version(connection, cell)
+    return cell
+
+
+@CFUNCTYPE(None, c_void_p, c_void_p, c_void_p)
+def _version_callback(info: int, chunk: int, result: int) -> None:
+    from ironlake import __version__
+
+    for row in range(capi.data_chunk_get_size(chunk)):
+        capi.vector_assign_string_element(result, row, __version__.encode())
+
+
+def _register_version(connection: c_void_p, cell: c_int64) -> None:
+    """Register ``ironlake_version()``; when DuckDB destroys it with the database, native code clears the cell."""
+    function = c_void_p(capi.create_scalar_function())
+    capi.scalar_function_set_name(function, b"ironlake_version")
+    capi.scalar_function_set_return_type(function, capi.logical_type(SqlType("VARCHAR")))
+    capi.scalar_function_set_function(function, capi.address(_version_callback))
+    closed = machine.runtime()["ironlake_database_closed"]
+    capi.scalar_function_set_extra_info(function, ctypes.addressof(cell), closed)
+    state = capi.register_scalar_function(connection, function)
+    capi.destroy_scalar_function(ctypes.byref(function))
+    if state != 0:
+        raise RuntimeError("DuckDB refused the function ironlake_version()")
+
+
+@contextlib.contextmanager
+def connect(cell: c_int64) -> Iterator[c_void_p]:
+    """A connection to an open database, for as long as the block runs.
+
+    Raises
+    ------
+    RuntimeError
+        If the database is closed, or this build of DuckDB does not let us connect.
+    """
+    if not supported() or not cell.value:
+        raise RuntimeError("no second connection to this database can be opened")
+    memory = ctypes.create_string_buffer(_CONNECTION_BYTES)
+    getattr(capi.library, _CONSTRUCTOR)(c_void_p(ctypes.addressof(memory)), c_void_p(cell.value))
+    try:
+        yield c_void_p(ctypes.addressof(memory))
+    finally:
+        getattr(capi.library, _DESTRUCTOR)(c_void_p(ctypes.addressof(memory)))
+
+
+def open_cells() -> list[c_int64]:
+    """The databases that are open now."""
+    return [cell for cell in _cells if cell.value]

@@ -1,0 +1,208 @@
+"""What a declared function is: its name, kind, typed parameters, result and documentation."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import itertools
+import re
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin
+
+from .sqltypes import SqlType, overloads
+
+Kind = Literal["scalar", "aggregate", "relation", "table"]
+REQUIRED = inspect.Parameter.empty
+
+
+class DeclarationError(TypeError):
+    """A function was declared in a way that cannot work."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A column argument, or (keyword-only in Python, a field of the options STRUCT in SQL) an option.
+
+    Attributes
+    ----------
+    types : the SQL types it accepts, in order of preference.
+    default : value when the caller leaves it out, or REQUIRED.
+    optional : whether NULL is a value of its own.
+    choices : the accepted texts, when only some are.
+    """
+
+    name: str
+    types: tuple[SqlType, ...]
+    default: Any = REQUIRED
+    optional: bool = False
+    choices: tuple[str, ...] = ()
+
+    @property
+    def required(self) -> bool:
+        """Whether the caller must give it."""
+        return self.default is REQUIRED
+
+    def __str__(self) -> str:
+        text = f"{self.name} {' | '.join(map(str, self.types))}"
+        return text if self.required else f"{text} := {sql_literal(self.default)}"
+
+
+@dataclass(frozen=True)
+class Documentation:
+    """A numpydoc docstring, taken apart."""
+
+    text: str = ""
+    description: str = ""
+    source: str = ""
+    example: str = ""
+
+    @classmethod
+    def of(cls, documented: Any) -> Documentation:
+        """Read the docstring of a function or class."""
+        text = inspect.getdoc(documented) or ""
+        if isinstance(documented, type) and documented.__doc__ is None:
+            text = ""
+        titles = [(match.start(), match.end(), match[1]) for match in re.finditer(r"^(\w[\w ]*)\n-{3,}\n", text, re.M)]
+        ends = [start for start, _, _ in titles[1:]] + [len(text)]
+        sections = {title: text[end:stop].strip() for (_, end, title), stop in zip(titles, ends, strict=False)}
+        summary = text[: titles[0][0]] if titles else text
+        return cls(
+            text=text,
+            description=" ".join(summary.split()),
+            source=" ".join(sections.get("References", "").split()),
+            example=sections.get("Examples", ""),
+        )
+
+    def statements(self) -> list[str]:
+        """The SQL statements of the examples."""
+        return [statement.strip() for statement in self.example.split(";") if statement.strip()]
+
+
+@dataclass(eq=False)
+class Declaration:
+    """A function declared once; every face (DuckDB, Python, catalog) is made from this."""
+
+    name: str
+    kind: Kind
+    parameters: tuple[Parameter, ...]
+    options: tuple[Parameter, ...]
+    result: SqlType | None
+    body: Any
+    documentation: Documentation
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z_][a-z0-9_]*", self.name):
+            raise DeclarationError(f"{self.name!r} cannot name a SQL function: use lower-case letters, digits and _")
+
+    @property
+    def signature(self) -> str:
+        """The function as a user reads it, such as ``f(x DOUBLE, k INTEGER := 3) -> DOUBLE``."""
+        parts = [str(parameter) for parameter in self.parameters]
+        if self.options:
+            parts.append("{" + ", ".join(str(option) for option in self.options) + "}")
+        return f"{self.name}({', '.join(parts)}) -> {self.result or 'TABLE'}"
+
+    def argument_lists(self) -> Iterable[tuple[tuple[SqlType, ...], bool]]:
+        """Every overload: the types of the column arguments, and whether an options STRUCT follows them."""
+        required = sum(parameter.required for parameter in self.parameters)
+        for count in range(required, len(self.parameters) + 1):
+            for types_ in itertools.product(*(parameter.types for parameter in self.parameters[:count])):
+                yield types_, False
+                if self.options:
+                    yield types_, True
+
+    def option(self, name: str) -> Parameter:
+        """The option of a name.
+
+        Raises
+        ------
+        ValueError
+            If there is none; the message names the closest one.
+        """
+        for option in self.options:
+            if option.name == name:
+                return option
+        names = [option.name for option in self.options]
+        raise ValueError(f"unknown option {name!r}{closest(name, names)}")
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The second half of an error about a wrong name: the closest right one, or all of them."""
+    known = list(known)
+    match = difflib.get_close_matches(name.lower(), known, 1, 0.5)
+    return f"; did you mean {match[0]!r}?" if match else f"; the valid ones are {', '.join(map(repr, known)) or 'none'}"
+
+
+def sql_literal(value: Any) -> str:
+    """A Python value as SQL text."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(sql_literal, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"'{key}': {sql_literal(item)}" for key, item in value.items()) + "}"
+    return repr(value)
+
+
+def parameters_of(function: Callable[..., Any], skip: int = 0) -> tuple[tuple[Parameter, ...], tuple[Parameter, ...]]:
+    """Column parameters and (keyword-only) options of a Python function, after skipping ``self`` and the like.
+
+    Raises
+    ------
+    DeclarationError
+        If a parameter has no annotation, or one that stands for no SQL type.
+    """
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except NameError:
+        hints = dict(function.__annotations__)
+    columns, options = [], []
+    for parameter in list(inspect.signature(function).parameters.values())[skip:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise DeclarationError(f"{function.__qualname__}: *{parameter.name} cannot be called from SQL")
+        if parameter.name not in hints:
+            raise DeclarationError(
+                f"{function.__qualname__}: parameter {parameter.name!r} needs a type, such as {parameter.name}: float"
+            )
+        made = _parameter(function.__qualname__, parameter, hints[parameter.name])
+        (options if parameter.kind is parameter.KEYWORD_ONLY else columns).append(made)
+    return tuple(columns), tuple(options)
+
+
+def _parameter(owner: str, parameter: inspect.Parameter, hint: Any) -> Parameter:
+    members = get_args(hint) if get_origin(hint) in (typing.Union, type(int | str)) else (hint,)
+    optional = type(None) in members
+    literals = [member for member in members if get_origin(member) is Literal]
+    choices = tuple(str(choice) for literal in literals for choice in get_args(literal))
+    others = [member for member in members if member is not type(None) and member not in literals]
+    try:
+        found = [type_ for member in others for type_ in overloads(member)]
+    except TypeError as error:
+        raise DeclarationError(f"{owner}: parameter {parameter.name!r}: {error}") from None
+    if choices:
+        found.append(SqlType("VARCHAR"))
+    return Parameter(parameter.name, tuple(dict.fromkeys(found)), parameter.default, optional, choices)
+
+
+def result_of(function: Callable[..., Any]) -> Any:
+    """The return annotation of a Python function.
+
+    Raises
+    ------
+    DeclarationError
+        If there is none.
+    """
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except (NameError, SyntaxError):
+        hints = dict(function.__annotations__)
+    if "return" not in hints:
+        raise DeclarationError(f"{function.__qualname__} needs a result type, such as -> float")
+    return hints["return"]

@@ -1,0 +1,68 @@
+"""Where the attributes of an aggregate's state lie in memory (see ``runtime.ll``)."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+from .declaration import DeclarationError
+from .sqltypes import SqlType, single
+
+HEADER_BYTES, ARRAY_BYTES, SCALAR_BYTES = 16, 24, 8
+
+NUMBERS = (
+    "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+    "FLOAT", "DOUBLE", "DATE", "TIMESTAMP", "TIMESTAMPTZ",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute: the type of its numbers, whether it is a growable array, its place, its first value."""
+
+    name: str
+    number: SqlType
+    is_array: bool
+    offset: int
+    default: Any
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The state of a class: attributes by name, how many are arrays, bytes in all."""
+
+    attributes: dict[str, Attribute]
+    arrays: int
+    size: int
+
+    @classmethod
+    def of(cls, owner: type) -> Layout:
+        """Place the annotated attributes of a class, arrays first.
+
+        Raises
+        ------
+        DeclarationError
+            If an attribute is neither a number nor an array of numbers.
+        """
+        hints = typing.get_type_hints(owner, include_extras=True)
+        typed = {name: _number(owner.__name__, name, hint) for name, hint in hints.items()}
+        attributes, offset = {}, HEADER_BYTES
+        for name, (number, is_array) in sorted(typed.items(), key=lambda item: not item[1][1]):
+            attributes[name] = Attribute(name, number, is_array, offset, getattr(owner, name, None))
+            offset += ARRAY_BYTES if is_array else SCALAR_BYTES
+        return cls(attributes, sum(is_array for _, is_array in typed.values()), offset)
+
+
+def _number(owner: str, name: str, hint: Any) -> tuple[SqlType, bool]:
+    try:
+        type_ = single(hint)
+    except TypeError as error:
+        raise DeclarationError(f"aggregate {owner}: attribute {name!r}: {error}") from None
+    number = type_.child if type_.name == "LIST" else type_
+    if number is None or number.name not in NUMBERS:
+        raise DeclarationError(
+            f"aggregate {owner}: attribute {name!r} is {type_}; a state holds numbers (float, int, bool) "
+            "and arrays of numbers (list[float])"
+        )
+    return number, type_.name == "LIST"

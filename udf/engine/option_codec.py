@@ -1,0 +1,225 @@
+"""The compiled half of options: the canonical form of a row's value, its hash, and reading a record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+
+from .columns import is_null
+from .declaration import Parameter
+from .memory import (
+    address_of,
+    array_child,
+    copy_bytes,
+    destroy_type,
+    external,
+    list_child,
+    load,
+    store,
+    struct_child,
+    type_array_size,
+    vector_data,
+    vector_validity,
+    view,
+)
+from .options import RECORD_SLOT
+from .sqltypes import SqlType
+from .strings import decode as decode_text
+from .strings import string_bytes
+
+_type_id = external("duckdb_get_type_id", types.int32, 1)
+_list_type_child = external("duckdb_list_type_child_type", types.int64, 1)
+_array_type_child = external("duckdb_array_type_child_type", types.int64, 1)
+_map_key = external("duckdb_map_type_key_type", types.int64, 1)
+_map_value = external("duckdb_map_type_value_type", types.int64, 1)
+_struct_count = external("duckdb_struct_type_child_count", types.int64, 1)
+_struct_name = external("duckdb_struct_type_child_name", types.int64, 2)
+_struct_type = external("duckdb_struct_type_child_type", types.int64, 2)
+_decimal_scale = external("duckdb_decimal_scale", types.uint8, 1)
+_decimal_storage = external("duckdb_decimal_internal_type", types.int32, 1)
+_free = external("duckdb_free", types.void, 1)
+options_record = external("ironlake_options", types.int64, 5)
+
+#: Bytes of a value of each of DuckDB's type ids that has a fixed width.
+_WIDTHS = np.zeros(64, np.int64)
+for _id, _width in {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 2, 8: 4, 9: 8, 10: 4, 11: 8, 16: 16, 32: 16}.items():
+    _WIDTHS[_id] = _width
+
+CAPACITY = 1 << 16
+
+
+@njit
+def release_type(handle: int) -> None:
+    """Destroy a logical type."""
+    slot = np.array([handle])
+    destroy_type(address_of(slot))
+
+
+@njit
+def _put(out: np.ndarray, at: int, source: int, count: int) -> int:
+    if at + count > len(out):
+        raise ValueError("the options are longer than 64 KiB")
+    copy_bytes(address_of(out) + at, source, count)
+    return at + count
+
+
+@njit
+def _put_count(out: np.ndarray, at: int, count: int) -> int:
+    slot = np.array([count])
+    return _put(out, at, address_of(slot), 8)
+
+
+@njit
+def _put_byte(out: np.ndarray, at: int, byte: int) -> int:
+    if at >= len(out):
+        raise ValueError("the options are longer than 64 KiB")
+    out[at] = byte
+    return at + 1
+
+
+@njit
+def _put_name(out: np.ndarray, at: int, handle: int, index: int) -> int:
+    name = _struct_name(handle, index)
+    length = 0
+    while load(name + length, np.uint8) != 0:
+        length += 1
+    at = _put(out, _put_count(out, at, length), name, length)
+    _free(name)
+    return at
+
+
+@njit(types.int64(types.int64, types.int64, types.int64, types.uint8[::1], types.int64))
+def encode(vector, handle, row, out, at):  # type: ignore[no-untyped-def]
+    """Append the canonical form of one value; answers the new length."""
+    kind = _type_id(handle)
+    if is_null(vector_validity(vector), row) or kind == 36:
+        return _put_byte(out, at, 36)
+    if kind == 19:
+        storage = _decimal_storage(handle)
+        width = _WIDTHS[storage]
+        at = _put_byte(out, _put_byte(out, _put_byte(out, at, kind), _decimal_scale(handle)), width)
+        return _put(out, at, vector_data(vector) + row * width, width)
+    if kind == 26:  # a MAP is a list of (key, value)
+        at = _put_byte(out, at, 24)
+        start, count = load(vector_data(vector) + row * 16, np.int64), load(vector_data(vector) + row * 16 + 8, np.int64)
+        at = _put_count(out, at, count)
+        pairs, key, value = list_child(vector), _map_key(handle), _map_value(handle)
+        words = np.array([107, 101, 121, 118, 97, 108, 117, 101], np.uint8)
+        for index in range(start, start + count):
+            at = _put_count(out, _put_byte(out, at, 25), 2)
+            at = _put(out, _put_count(out, at, 3), address_of(words), 3)
+            at = encode(struct_child(pairs, 0), key, index, out, at)
+            at = _put(out, _put_count(out, at, 5), address_of(words) + 3, 5)
+            at = encode(struct_child(pairs, 1), value, index, out, at)
+        release_type(key)
+        release_type(value)
+        return at
+    at = _put_byte(out, at, kind)
+    if kind == 25:
+        count = _struct_count(handle)
+        at = _put_count(out, at, count)
+        for index in range(count):
+            at = _put_name(out, at, handle, index)
+            child = _struct_type(handle, index)
+            at = encode(struct_child(vector, index), child, row, out, at)
+            release_type(child)
+        return at
+    if kind == 24 or kind == 33:
+        if kind == 24:
+            start = load(vector_data(vector) + row * 16, np.int64)
+            count = load(vector_data(vector) + row * 16 + 8, np.int64)
+            elements, child = list_child(vector), _list_type_child(handle)
+        else:
+            count = type_array_size(handle)
+            start = row * count
+            elements, child = array_child(vector), _array_type_child(handle)
+        at = _put_count(out, at, count)
+        for index in range(start, start + count):
+            at = encode(elements, child, index, out, at)
+        release_type(child)
+        return at
+    if kind == 17 or kind == 18:
+        raw = string_bytes(vector_data(vector) + row * 16)
+        return _put(out, _put_count(out, at, len(raw)), address_of(raw), len(raw))
+    width = _WIDTHS[kind]
+    if width == 0:
+        return _put_count(out, at, 0)  # Python names the type that cannot be an option
+    return _put(out, at, vector_data(vector) + row * width, width)
+
+
+@njit(types.boolean(types.int64, types.int64, types.int64, types.int64))
+def all_rows_alike(vector, handle, first, rows):  # type: ignore[no-untyped-def]
+    """Whether rows are the same bit by bit, as the rows of a constant are. False tells nothing."""
+    validity = vector_validity(vector)
+    if validity != 0:
+        for row in range(first, first + rows):
+            if is_null(validity, row):
+                return False
+    kind = _type_id(handle)
+    if kind == 25:
+        for index in range(_struct_count(handle)):
+            child = _struct_type(handle, index)
+            alike = all_rows_alike(struct_child(vector, index), child, first, rows)
+            release_type(child)
+            if not alike:
+                return False
+        return True
+    if kind == 19:
+        width = _WIDTHS[_decimal_storage(handle)]
+    elif kind == 17 or kind == 18 or kind == 24 or kind == 26:
+        width = 16
+    else:
+        width = _WIDTHS[kind]
+    if width == 0:
+        return False
+    data = vector_data(vector)
+    for at in range((first + 1) * width, (first + rows) * width):
+        if load(data + at, np.uint8) != load(data + at - width, np.uint8):
+            return False
+    return True
+
+
+@njit
+def token_of(content: np.ndarray) -> int:
+    """FNV-1a, 64 bits; never 0."""
+    digest = np.uint64(0xCBF29CE484222325)
+    for byte in content:
+        digest = (digest ^ np.uint64(byte)) * np.uint64(0x100000001B3)
+    return np.int64(digest | np.uint64(1))
+
+
+def record_reader(options: tuple[Parameter, ...]) -> Any:
+    """A compiled function ``read(record)`` that gives the options as a tuple in declared order."""
+    scope: dict[str, Any] = {}
+    for index, option in enumerate(options):
+        scope[f"read{index}"] = _slot_reader(option)
+    values = "".join(f"read{i}(record + {8 + i * RECORD_SLOT}), " for i in range(len(options)))
+    exec(f"def read(record):\n    return ({values})\n", scope)
+    return njit(scope["read"])
+
+
+def _slot_reader(option: Parameter) -> Any:
+    value = _value_reader(option.types[0])
+    if option.optional or (option.choices and option.types[0].name != "VARCHAR"):
+
+        @njit
+        def optional(slot: int) -> Any:
+            return value(slot) if load(slot, np.int64) != 0 else None
+
+        return optional
+    return value
+
+
+def _value_reader(type_: SqlType) -> Any:
+    if type_.name in ("DOUBLE", "FLOAT"):
+        return njit(lambda slot: load(slot + 8, np.float64))
+    if type_.name == "BOOLEAN":
+        return njit(lambda slot: load(slot + 8, np.int64) != 0)
+    if type_.name == "VARCHAR":
+        return njit(lambda slot: decode_text(view(load(slot + 8, np.int64), load(slot + 16, np.int64), np.uint8)))
+    if type_.name == "LIST":
+        dtype = np.float64 if type_.element.name in ("DOUBLE", "FLOAT") else np.int64
+        return njit(lambda slot: view(load(slot + 8, np.int64), load(slot + 16, np.int64), dtype))
+    return njit(lambda slot: load(slot + 8, np.int64))

@@ -1,0 +1,194 @@
+"""Options: the trailing constant STRUCT of a call, such as ``{'l2': 1e-4}``.
+
+Compiled code only tells option values apart: it writes the value of a row in a canonical form and hashes it. A value
+not seen before goes to Python once, is checked against the declaration, and becomes an immutable *record* in native
+memory: its hash, then for every declared option (present, number or address, length). States point to records, so
+options may differ from group to group (a grid of them joined to the data) but not inside a group.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import decimal
+import json
+import struct
+from typing import Any
+
+import numpy as np
+
+from .declaration import Declaration, Parameter, closest
+from .sqltypes import SqlType
+
+RECORD_SLOT = 24
+_INTEGERS = {2: "b", 3: "h", 4: "i", 5: "q", 6: "B", 7: "H", 8: "I", 9: "Q"}
+
+
+def decode(content: bytes) -> Any:
+    """The Python value of a canonical form."""
+    value, _ = _decode(content, 0)
+    return value
+
+
+def _decode(content: bytes, at: int) -> tuple[Any, int]:
+    kind, at = content[at], at + 1
+    if kind == 36:
+        return None, at
+    if kind == 1:
+        return content[at] != 0, at + 1
+    if kind in _INTEGERS or kind in (10, 11):
+        code = "<" + (_INTEGERS.get(kind) or {10: "f", 11: "d"}[kind])
+        return struct.unpack_from(code, content, at)[0], at + struct.calcsize(code)
+    if kind in (16, 32):
+        return int.from_bytes(content[at : at + 16], "little", signed=kind == 16), at + 16
+    if kind == 19:
+        scale, width = content[at], content[at + 1]
+        number = int.from_bytes(content[at + 2 : at + 2 + width], "little", signed=True)
+        return float(decimal.Decimal(number).scaleb(-scale)), at + 2 + width
+    (count,), at = struct.unpack_from("<q", content, at), at + 8
+    if kind in (17, 18):
+        raw = content[at : at + count]
+        return raw.decode() if kind == 17 else raw, at + count
+    if kind in (24, 33):
+        items = []
+        for _ in range(count):
+            item, at = _decode(content, at)
+            items.append(item)
+        return items, at
+    if kind == 25:
+        fields = {}
+        for _ in range(count):
+            (length,), at = struct.unpack_from("<q", content, at), at + 8
+            name, at = content[at : at + length].decode(), at + length
+            fields[name], at = _decode(content, at)
+        return fields, at
+    raise ValueError(f"a value of DuckDB's type number {kind} cannot be an option")
+
+
+def as_mapping(value: Any) -> dict[str, Any]:
+    """Options as a dict, from a STRUCT, a MAP or JSON text.
+
+    Raises
+    ------
+    ValueError
+        If the value is none of these.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            raise ValueError(f"options must be a STRUCT such as {{'l2': 0.1}}, got the text {value!r}") from None
+    if isinstance(value, list) and all(isinstance(item, dict) and set(item) == {"key", "value"} for item in value):
+        value = {item["key"]: item["value"] for item in value}
+    if not isinstance(value, dict):
+        raise ValueError(f"options must be a STRUCT such as {{'l2': 0.1}}, got {value!r}")
+    return value
+
+
+def check(declaration: Declaration, given: dict[str, Any]) -> dict[str, Any]:
+    """All options of a call: the given ones, checked, and the defaults of the others.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, a value has the wrong type, or a required option is missing.
+    """
+    known = {option.name.lower(): option for option in declaration.options}
+    result = {option.name: option.default for option in declaration.options}
+    for name, value in given.items():
+        option = known.get(name.lower()) or declaration.option(name)
+        result[option.name] = _checked(option, value)
+    for name, value in result.items():
+        if declaration.option(name).required and name not in {key.lower() for key in given}:
+            raise ValueError(f"option {name!r} is missing; it has no default")
+        del value
+    return result
+
+
+def _checked(option: Parameter, value: Any) -> Any:
+    if value is None and option.optional:
+        return None
+    if isinstance(value, str) and option.choices:
+        if value not in option.choices:
+            raise ValueError(f"option {option.name!r} is {value!r}{closest(value, option.choices)}")
+        return value
+    for type_ in option.types:
+        converted = _convert(type_, value)
+        if converted is not None:
+            return converted
+    wanted = " or ".join([*(repr(choice) for choice in option.choices), *_names(option)])
+    raise ValueError(f"option {option.name!r} must be {wanted}, got {value!r}")
+
+
+def _names(option: Parameter) -> list[str]:
+    words = {"DOUBLE": "a number", "FLOAT": "a number", "BIGINT": "an integer", "INTEGER": "an integer"}
+    words |= {"BOOLEAN": "true or false", "VARCHAR": "a text"}
+    return [words.get(type_.name, str(type_)) for type_ in option.types if not (option.choices and type_.name == "VARCHAR")]
+
+
+def _convert(type_: SqlType, value: Any) -> Any:
+    """The value as the option's type, or None if it is no such value."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if type_.name in ("DOUBLE", "FLOAT"):
+        return float(value) if number else None
+    if type_.name.endswith("INT") or type_.name == "INTEGER":
+        return int(value) if number and float(value).is_integer() else None
+    if type_.name == "BOOLEAN":
+        return value if isinstance(value, bool) else None
+    if type_.name == "VARCHAR":
+        return value if isinstance(value, str) else None
+    if type_.name == "LIST" and isinstance(value, list):
+        items = [_convert(type_.element, item) for item in value]
+        return None if any(item is None for item in items) else items
+    return value if type_.name == "ANY" else None
+
+
+def compiled_value(option: Parameter, value: Any) -> Any:
+    """What compiled code gets for an option: a text choice that stands beside a number arrives as ``None``."""
+    return None if isinstance(value, str) and option.choices and option.types[0].name != "VARCHAR" else value
+
+
+def default_values(options: tuple[Parameter, ...]) -> tuple[Any, ...]:
+    """What compiled code gets when a call has no options."""
+    values = (compiled_value(option, option.default) for option in options)
+    return tuple(np.asarray(value, np.float64) if isinstance(value, list | tuple) else value for value in values)
+
+
+class Records:
+    """The option records of one declaration; they live as long as the process, as states point to them."""
+
+    def __init__(self, declaration: Declaration) -> None:
+        self._declaration = declaration
+        self._records: dict[bytes, int] = {}
+        self._memory: list[Any] = []
+
+    def record(self, content: bytes, token: int) -> int:
+        """The address of the record of a canonical form."""
+        if content not in self._records:
+            values = check(self._declaration, as_mapping(decode(content)))
+            self._records[content] = self._pack(values, token)
+        return self._records[content]
+
+    def _pack(self, values: dict[str, Any], token: int) -> int:
+        slots = np.zeros(1 + 3 * len(self._declaration.options), np.int64)
+        slots[:1].view(np.uint64)[0] = token
+        for index, option in enumerate(self._declaration.options):
+            value = compiled_value(option, values[option.name])
+            if value is not None:
+                slots[1 + 3 * index : 4 + 3 * index] = (1, *self._slot(option, value))
+        self._memory.append(slots)
+        return int(slots.ctypes.data)
+
+    def _slot(self, option: Parameter, value: Any) -> tuple[int, int]:
+        if isinstance(value, float):
+            return int(np.float64(value).view(np.int64)), 0
+        if isinstance(value, bool | int):
+            return int(value), 0
+        content = value.encode() if isinstance(value, str) else _array(option, value)
+        memory = ctypes.create_string_buffer(bytes(content), max(1, len(bytes(content))))
+        self._memory.append(memory)
+        return ctypes.addressof(memory), len(content)
+
+
+def _array(option: Parameter, value: Any) -> np.ndarray[Any, Any]:
+    type_ = next(type_ for type_ in option.types if type_.name == "LIST")
+    return np.asarray(value, np.float64 if type_.element.name in ("DOUBLE", "FLOAT") else np.int64)

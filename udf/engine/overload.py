@@ -1,0 +1,132 @@
+"""One overload of a function: its native record, its machine code on demand, and its errors.
+
+DuckDB hands every callback the address of the overload's record (``%declaration`` in ``runtime.ll``); through it the
+native runtime finds machine code, and Python finds the overload to compile, to read options, or to name in an error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import CFUNCTYPE, c_int64, c_void_p, py_object
+from typing import Any
+
+from llvmlite import binding as llvm
+
+from . import capi
+from .declaration import Declaration
+from .options import Records
+from .sqltypes import SqlType
+
+_overloads: dict[int, Overload] = {}
+
+
+class _Record(ctypes.Structure):
+    _fields_ = [(name, c_int64) for name in ("size", "arrays", "update", "combine", "finalize", "compile")]
+
+
+class Overload:
+    """A function for one list of argument types.
+
+    Attributes
+    ----------
+    declaration : the function.
+    arguments : types of the column arguments.
+    with_options : whether a STRUCT of options follows them.
+    address : of the native record, DuckDB's extra info for the function.
+    """
+
+    def __init__(self, declaration: Declaration, arguments: tuple[SqlType, ...], with_options: bool) -> None:
+        self.declaration, self.arguments, self.with_options = declaration, arguments, with_options
+        self.records = Records(declaration)
+        self._record = _Record(compile=capi.address(_compile_callback))
+        self.address = ctypes.addressof(self._record)
+        _overloads[self.address] = self
+
+    @property
+    def all_arguments(self) -> tuple[SqlType, ...]:
+        """Argument types as DuckDB sees them, options included."""
+        return (*self.arguments, SqlType("ANY")) if self.with_options else self.arguments
+
+    @property
+    def compiled(self) -> bool:
+        """Whether machine code is in place."""
+        return bool(self._record.size)
+
+    def compile(self) -> int:
+        """Put machine code in place, from the cache or from Numba; answers the bytes of a state."""
+        if not self.compiled:
+            if self.declaration.kind == "aggregate":
+                from .aggregates import compile_overload
+            elif self.declaration.kind == "relation":
+                from .relations import compile_overload
+            else:
+                from .scalars import compile_overload
+            code = compile_overload(self.declaration, self.arguments, self.with_options)
+            self._record.arrays = code.get("arrays", 0)
+            for name in ("update", "combine", "finalize"):
+                setattr(self._record, name, code.get(name, 0))
+            self._record.size = code.get("size", 1)  # last: other threads look at it
+        return int(self._record.size)
+
+    def fail(self, info: int, error: BaseException) -> None:
+        """Tell DuckDB that a call of this function failed."""
+        text = f"{self.declaration.name}: {sentence(error)}".encode(errors="replace").replace(b"\0", b"")
+        if self.declaration.kind in ("aggregate", "relation"):
+            capi.aggregate_function_set_error(info, text)
+        else:
+            capi.scalar_function_set_error(info, text)
+
+
+def at(address: int) -> Overload:
+    """The overload of a native record."""
+    return _overloads[address]
+
+
+def sentence(error: BaseException) -> str:
+    """What an exception says, as one sentence."""
+    if type(error).__module__.startswith("numba."):
+        return _compile_error(error)
+    words = " ".join(str(word) for word in error.args) or type(error).__name__
+    known = isinstance(error, ValueError | TypeError | OverflowError | IndexError | MemoryError | RuntimeError)
+    return words if known else f"{type(error).__name__}: {words}"
+
+
+def _compile_error(error: BaseException) -> str:
+    """The lines of Numba's message that speak of the user's code."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line and not line.startswith(("Failed in", "During:", "- ", "There are", ">>>"))]
+    place = next((line for line in reversed(lines) if line.startswith("File ")), "")
+    return " ".join(["it cannot be compiled:", " ".join(telling[:3])[:400], place]).strip()
+
+
+@CFUNCTYPE(c_int64, c_void_p, c_void_p)
+def _compile_callback(address: int, info: int) -> int:
+    overload = at(address)
+    try:
+        return overload.compile()
+    except Exception as error:  # the C boundary: everything becomes DuckDB's error
+        overload.fail(info, error)
+        return 16
+
+
+@CFUNCTYPE(None, c_int64, c_int64, py_object)
+def _report(address: int, info: int, error: Any) -> None:
+    at(address).fail(info, error)
+
+
+@CFUNCTYPE(c_int64, c_int64, c_int64, c_int64, c_int64, c_int64)
+def _options(address: int, info: int, content: int, length: int, token: int) -> int:
+    overload = at(address)
+    try:
+        return overload.records.record(ctypes.string_at(content, length), token)
+    except Exception as error:  # the C boundary
+        overload.fail(info, error)
+        return -1
+
+
+def install_symbols() -> None:
+    """Make the Python callbacks visible to compiled code."""
+    for name, callback in (("ironlake_report", _report), ("ironlake_options", _options)):
+        llvm.add_symbol(name, capi.address(callback))
+
+
