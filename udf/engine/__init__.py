@@ -1,7 +1,23 @@
-"""How a Python function becomes a SQL function: one declaration, four kinds, every face derived from it."""
+"""How a Python function becomes a SQL function: one declaration, four kinds, every face derived from it.
 
-from .decorators import aggregate
+The way of a call: `decorators` read a declaration, `extension` registers it with every database, `overload` stands
+behind each list of argument types, `machine` compiles or loads its code, and the file of its kind (`scalars`,
+`aggregates`, `relations`, `tables`) holds its callbacks.
+"""
+
+from .database import Database
+from .decorators import aggregate, relation, scalar, table
 from .extension import declarations, functions, install
 from .machine import live_arrays
 
-__all__ = ["aggregate", "declarations", "functions", "install", "live_arrays"]
+__all__ = [
+    "Database",
+    "aggregate",
+    "declarations",
+    "functions",
+    "install",
+    "live_arrays",
+    "relation",
+    "scalar",
+    "table",
+]

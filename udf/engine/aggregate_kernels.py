@@ -3,34 +3,100 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numba import njit
 
-from .columns import reader, row_reader, writer
+from .collector import Collector
+from .columns import array_extent, is_null, list_extent, reader, row_reader, writer
 from .declaration import Declaration
 from .layout import Layout
 from .memory import address_of, chunk_size, chunk_vector, guarded, load, state_clone, store, vector_type, zero_bytes
 from .options import default_values
 from .sqltypes import SqlType
 from .state import as_state, state_type
+from .strings import string_bytes
+
+
+class Steps(NamedTuple):
+    """The compiled steps that the callbacks are made of.
+
+    Attributes
+    ----------
+    open : columns of a chunk.
+    skip : whether a row of the columns has a NULL that update must not see.
+    skipped : what a state does about such a row, or None to leave the state alone.
+    update : put a row of the columns into a state.
+    merge : put a state into another.
+    """
+
+    open: Any
+    skip: Any
+    skipped: Any
+    update: Any
+    merge: Any
 
 
 def kernels(
     declaration: Declaration, layout: Layout, arguments: tuple[SqlType, ...], with_options: bool
 ) -> dict[str, tuple[Callable[..., None], str]]:
-    """The callbacks as Python functions for Numba, with their signatures."""
+    """The callbacks of an aggregate class as Python functions for Numba, with their signatures."""
     owner, settings = declaration.body, declaration.settings
-    flags = {name: settings[name] for name in ("fastmath", "boundscheck")}
+    flags = declaration.jit_flags
     self_type = state_type(owner, layout, flags)
     update, merge, finish = (njit(getattr(owner, method), **flags) for method in ("update", "merge", "finish"))
-    wake = _wake_with_defaults(declaration, layout, flags)
-    update_chunk = (_update_with_options if with_options else _update_without_options)(
-        declaration, layout, arguments, self_type, update, wake, flags
+    names = [parameter.name for parameter in declaration.parameters]
+    readers = [reader(type_, f"argument {name}") for type_, name in zip(arguments, names, strict=False)]
+    open_columns, has_null, read_row = row_reader(readers, nulls=settings["nulls"])
+    steps = Steps(
+        open=open_columns,
+        skip=njit(lambda columns, row: False) if settings["nulls"] else has_null,
+        skipped=njit(owner.skipped, **flags) if hasattr(owner, "skipped") else None,
+        update=njit(lambda self, columns, row: update(self, *read_row(columns, row))),
+        merge=merge,
     )
-    write = writer(cast(SqlType, declaration.result))
-    finish_empty = settings["empty"]
+    wakes = _wakes(declaration, layout, flags, with_options)
+    return {
+        **_collecting_callbacks(steps, wakes, self_type, len(arguments)),
+        "finalize": _finalize_callback(declaration, finish, wakes[0], self_type),
+    }
+
+
+def collecting_kernels(
+    declaration: Declaration, collector: Collector, arguments: tuple[SqlType, ...], with_options: bool
+) -> dict[str, tuple[Callable[..., None], str]]:
+    """The callbacks of a relation function: they collect rows; finishing a group is Python's."""
+    layout = Layout.of(collector.state)
+    self_type = state_type(collector.state, layout, {})
+    readers = [reader(type_, "") for type_ in arguments]
+    scope: dict[str, Any] = {
+        "is_null": is_null, "load": load, "string_bytes": string_bytes, "list_extent": list_extent,
+        "array_extent": array_extent,
+    }  # fmt: skip
+    scope |= {f"{kind}{bits}": getattr(np, f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+    scope |= {"float32": np.float32, "float64": np.float64}
+    exec(collector.append_source() + collector.merge_source(), scope)
+    steps = Steps(
+        open=row_reader(readers, nulls=True)[0],
+        skip=njit(lambda columns, row: False),
+        skipped=None,
+        update=njit(scope["append"]),
+        merge=njit(scope["merge"]),
+    )
+    return _collecting_callbacks(steps, _wakes(None, layout, {}, with_options), self_type, len(arguments))
+
+
+def _collecting_callbacks(
+    steps: Steps, wakes: tuple[Any, Any], self_type: Any, column_count: int
+) -> dict[str, tuple[Callable[..., None], str]]:
+    """Update and combine."""
+    merge = steps.merge
+    wake, wake_with_record = wakes
+    if wake_with_record is None:
+        update_chunk = _update_without_options(steps, wake, self_type)
+    else:
+        update_chunk = _update_with_options(steps, wake_with_record, self_type, column_count)
 
     @njit
     def combine_states(sources: int, targets: int, count: int) -> None:
@@ -42,6 +108,24 @@ def kernels(
                 merge(as_state(target, self_type), as_state(source, self_type))
             elif state_clone(target, source) == 0:
                 raise MemoryError("no memory left to copy a state")
+
+    def update_callback(address: int, info: int, chunk: int, states: int) -> None:
+        guarded(update_chunk, (address, info, chunk, states), address, info)
+
+    def combine_callback(address: int, info: int, sources: int, targets: int, count: int) -> None:
+        guarded(combine_states, (sources, targets, count), address, info)
+
+    return {
+        "update": (update_callback, "void(int64, int64, int64, int64)"),
+        "combine": (combine_callback, "void(int64, int64, int64, int64, int64)"),
+    }
+
+
+def _finalize_callback(
+    declaration: Declaration, finish: Any, wake: Any, self_type: Any
+) -> tuple[Callable[..., None], str]:
+    write = writer(cast(SqlType, declaration.result))
+    finish_empty = declaration.settings["empty"]
 
     @njit
     def finish_states(address: int, states: int, result: int, count: int, offset: int) -> None:
@@ -55,68 +139,41 @@ def kernels(
                 wake(self, state, address)
             write(result, offset + index, finish(self))
 
-    def update_callback(address: int, info: int, chunk: int, states: int) -> None:
-        guarded(update_chunk, (address, info, chunk, states), address, info)
-
-    def combine_callback(address: int, info: int, sources: int, targets: int, count: int) -> None:
-        guarded(combine_states, (sources, targets, count), address, info)
-
     def finalize_callback(address: int, info: int, states: int, result: int, count: int, offset: int) -> None:
         guarded(finish_states, (address, states, result, count, offset), address, info)
 
-    return {
-        "update": (update_callback, "void(int64, int64, int64, int64)"),
-        "combine": (combine_callback, "void(int64, int64, int64, int64, int64)"),
-        "finalize": (finalize_callback, "void(int64, int64, int64, int64, int64, int64)"),
-    }
+    return finalize_callback, "void(int64, int64, int64, int64, int64, int64)"
 
 
-def _row_functions(declaration: Declaration, arguments: tuple[SqlType, ...]) -> tuple[Any, Any, Any]:
-    names = [parameter.name for parameter in declaration.parameters]
-    readers = [reader(type_, f"argument {name}") for type_, name in zip(arguments, names, strict=False)]
-    return row_reader(readers, nulls=declaration.settings["nulls"])
-
-
-def _update_without_options(
-    declaration: Declaration,
-    layout: Layout,
-    arguments: tuple[SqlType, ...],
-    self_type: Any,
-    update: Any,
-    wake: Any,
-    flags: dict[str, Any],
-) -> Any:
-    open_columns, has_null, read_row = _row_functions(declaration, arguments)
-    skip_nulls = not declaration.settings["nulls"]
+def _update_without_options(steps: Steps, wake: Any, self_type: Any) -> Any:
+    open_columns, skip, skipped, update, _ = steps
+    ignore = skipped is None
+    skipped = skipped or _nothing
 
     @njit
     def update_chunk(address: int, info: int, chunk: int, states: int) -> None:
         columns = open_columns(chunk)
         for row in range(chunk_size(chunk)):
-            if skip_nulls and has_null(columns, row):
+            skipping = skip(columns, row)
+            if ignore and skipping:
                 continue
             state = load(states + 8 * row, np.int64)
             self = as_state(state, self_type)
             if load(state, np.int64) == 0:
                 wake(self, state, address)
-            update(self, *read_row(columns, row))
+            if skipping:
+                skipped(self)
+            else:
+                update(self, columns, row)
 
     return update_chunk
 
 
-def _update_with_options(
-    declaration: Declaration,
-    layout: Layout,
-    arguments: tuple[SqlType, ...],
-    self_type: Any,
-    update: Any,
-    wake: Any,
-    flags: dict[str, Any],
-) -> Any:
-    open_columns, has_null, read_row = _row_functions(declaration, arguments)
-    skip_nulls = not declaration.settings["nulls"]
-    wake_with_record = _wake_with_record(declaration, layout, flags)
-    open_options, record_of = _options_functions(len(arguments))
+def _update_with_options(steps: Steps, wake: Any, self_type: Any, column_count: int) -> Any:
+    open_columns, skip, skipped, update, _ = steps
+    ignore = skipped is None
+    skipped = skipped or _nothing
+    open_options, record_of = _options_functions(column_count)
 
     @njit
     def update_chunk(address: int, info: int, chunk: int, states: int) -> None:
@@ -124,7 +181,8 @@ def _update_with_options(
         columns = open_columns(chunk)
         options = open_options(chunk, rows)
         for row in range(rows):
-            if skip_nulls and has_null(columns, row):
+            skipping = skip(columns, row)
+            if ignore and skipping:
                 continue
             state = load(states + 8 * row, np.int64)
             self = as_state(state, self_type)
@@ -132,10 +190,18 @@ def _update_with_options(
             if record == -1:
                 return  # Python has told DuckDB what is wrong with the options
             if load(state, np.int64) == 0:
-                wake_with_record(self, state, address, record)
-            update(self, *read_row(columns, row))
+                wake(self, state, address, record)
+            if skipping:
+                skipped(self)
+            else:
+                update(self, columns, row)
 
     return update_chunk
+
+
+@njit
+def _nothing(self: Any) -> None:
+    """What an aggregate without ``skipped`` does about a skipped row."""
 
 
 def _options_functions(column: int) -> tuple[Any, Any]:
@@ -180,31 +246,31 @@ def _assignments(layout: Layout) -> str:
     return "".join(f"    self.{attribute.name} = {attribute.default!r}\n" for attribute in attributes)
 
 
-def _wake(declaration: Declaration, layout: Layout, flags: dict[str, Any], values: str, scope: dict[str, Any]) -> Any:
-    """A compiled function that makes an untouched state a fresh one: zeros, default values, ``init``."""
-    scope |= {"zero_bytes": zero_bytes, "store": store, "int64": np.int64, "load": load}
-    call = ""
-    if hasattr(declaration.body, "init"):
-        scope["init"] = njit(declaration.body.init, **flags)
-        call = f"    init(self, {values})\n"
+def _wakes(declaration: Declaration | None, layout: Layout, flags: dict[str, Any], with_options: bool) -> tuple[Any, Any]:
+    """Compiled functions that make an untouched state a fresh one: with default options, and with a record of some."""
+    init = getattr(declaration.body, "init", None) if declaration is not None else None
+    options = declaration.options if declaration is not None else ()
+    scope = {f"default{index}": value for index, value in enumerate(default_values(options))}
+    wake = _wake(layout, init, flags, ", ".join(scope), dict(scope))
+    with_defaults = njit(lambda self, state, address: wake(self, state, address, 0))
+    if not with_options:
+        return with_defaults, None
+    if init is None:
+        return with_defaults, wake
+    from .option_codec import record_reader
+
+    return with_defaults, _wake(layout, init, flags, "*read(record)", {"read": record_reader(options)})
+
+
+def _wake(layout: Layout, init: Any, flags: dict[str, Any], values: str, scope: dict[str, Any]) -> Any:
+    """Zeros, the declaration's address, the options' record, default values, ``init``."""
+    scope |= {"zero_bytes": zero_bytes, "store": store, "int64": np.int64, "init": njit(init, **flags) if init else None}
     source = (
         "def wake(self, state, address, record):\n"
         f"    zero_bytes(state, {layout.size})\n"
         "    store(state, address, int64)\n"
         "    store(state + 8, record, int64)\n"
-        f"{_assignments(layout)}{call}"
+        f"{_assignments(layout)}" + (f"    init(self, {values})\n" if init else "")
     )
     exec(source, scope)
     return njit(scope["wake"])
-
-
-def _wake_with_defaults(declaration: Declaration, layout: Layout, flags: dict[str, Any]) -> Any:
-    scope = {f"default{index}": value for index, value in enumerate(default_values(declaration.options))}
-    wake = _wake(declaration, layout, flags, ", ".join(scope), dict(scope))
-    return njit(lambda self, state, address: wake(self, state, address, 0))
-
-
-def _wake_with_record(declaration: Declaration, layout: Layout, flags: dict[str, Any]) -> Any:
-    from .option_codec import record_reader
-
-    return _wake(declaration, layout, flags, "*read(record)", {"read": record_reader(declaration.options)})

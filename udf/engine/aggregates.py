@@ -25,7 +25,7 @@ def declare(
     name: str | None = None,
     nulls: bool = False,
     empty: bool = False,
-    fastmath: bool = False,
+    fastmath: bool | frozenset[str] = False,
     boundscheck: bool = True,
 ) -> Declaration:
     """Read an aggregate class.
@@ -33,11 +33,12 @@ def declare(
     Parameters
     ----------
     owner : the class; annotations are its state, ``update(self, ...)``, ``merge(self, other)`` and ``finish(self)``
-        its behaviour, the optional ``init(self, ...)`` takes the options.
+        its behaviour. Optional: ``init(self, ...)`` takes the options, ``skipped(self)`` hears of each row that was
+        skipped for a NULL argument; other methods and constants are for its own use.
     name : SQL name; the class name by default.
-    nulls : a NULL argument arrives as None; otherwise rows with a NULL argument are skipped.
+    nulls : a NULL argument arrives as None; otherwise ``update`` does not see rows with a NULL argument.
     empty : ``finish`` is also called for a group without rows; otherwise its result is NULL.
-    fastmath : allow the compiler to reorder floating-point sums.
+    fastmath : allow the compiler to reorder floating-point sums; or the set of LLVM's flags to allow.
     boundscheck : indexing outside an array raises IndexError instead of touching foreign memory.
 
     Raises

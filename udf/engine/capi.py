@@ -21,6 +21,12 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "disconnect": (None, [ctypes.POINTER(_P)]),
     "open": (c_int, [c_char_p, ctypes.POINTER(_P)]),
     "free": (None, [_P]),
+    "query": (c_int, [_P, c_char_p, _P]),
+    "destroy_result": (None, [_P]),
+    "result_error": (c_char_p, [_P]),
+    "column_count": (c_uint64, [_P]),
+    "column_name": (c_char_p, [_P, c_uint64]),
+    "column_logical_type": (_P, [_P, c_uint64]),
     # logical types
     "create_logical_type": (_P, [c_int]),
     "create_list_type": (_P, [_P]),
@@ -89,12 +95,12 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "init_get_column_count": (c_uint64, [_P]),
     "init_get_column_index": (c_uint64, [_P, c_uint64]),
     "init_set_max_threads": (None, [_P, c_uint64]),
+    "function_get_bind_data": (_P, [_P]),
     "function_get_init_data": (_P, [_P]),
     "function_set_error": (None, [_P, c_char_p]),
     # values
     "destroy_value": (None, [ctypes.POINTER(_P)]),
     "get_value_type": (_P, [_P]),
-    "is_null_value": (c_bool, [_P]),
     "create_data_chunk": (_P, [ctypes.POINTER(_P), c_uint64]),
     # chunks and vectors
     "destroy_data_chunk": (None, [ctypes.POINTER(_P)]),
@@ -135,6 +141,11 @@ def __getattr__(name: str) -> Any:
     function.restype, function.argtypes = _PROTOTYPES[name]
     globals()[name] = function
     return function
+
+
+def prototype(name: str, result: Any, arguments: list[Any]) -> None:
+    """Add a C function, for one that takes a structure of another module."""
+    _PROTOTYPES[name] = (result, arguments)
 
 
 @functools.cache

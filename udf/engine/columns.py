@@ -36,6 +36,7 @@ from .memory import (
     load,
     store,
     struct_child,
+    unwrap,
     vector_assign_string,
     vector_data,
     vector_ensure_validity,
@@ -114,28 +115,23 @@ def _read_uhugeint(column: Any, row: int) -> int:
     return low
 
 
-def _list_parts(type_: SqlType, what: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Compiled functions to open a LIST or ARRAY and to find (start, length) of a row."""
-    if type_.name == "LIST":
+@njit
+def list_extent(column: Any, row: int) -> tuple[int, int]:
+    """Where the elements of a LIST's row stand in its child: (start, length)."""
+    entry = column[0] + row * 16
+    return load(entry, np.int64), load(entry + 8, np.int64)
 
-        @njit
-        def extent(column: Any, row: int) -> tuple[int, int]:
-            entry = column[0] + row * 16
-            return load(entry, np.int64), load(entry + 8, np.int64)
 
-        return list_child, extent
-
-    @njit
-    def array_extent(column: Any, row: int) -> tuple[int, int]:
-        return row * column[0], column[0]
-
-    return memory.array_child, array_extent
+@njit
+def array_extent(column: Any, row: int) -> tuple[int, int]:
+    """Where the elements of an ARRAY's row stand in its child: (start, length)."""
+    return row * column[0], column[0]
 
 
 def _sequence_reader(type_: SqlType, what: str) -> Reader:
     element = type_.element
     is_list = type_.name == "LIST"
-    child_of, extent = _list_parts(type_, what)
+    child_of, extent = (list_child, list_extent) if is_list else (memory.array_child, array_extent)
     child = reader(element, f"an element of {what}")
     open_child = child.open
 
@@ -326,12 +322,12 @@ def writer(type_: SqlType) -> Any:
                 if value is None:
                     set_null(vector, row)
                 else:
-                    write(vector, row, value)
+                    write(vector, row, unwrap(value))
 
             return write_optional
         return lambda vector, row, value: write(vector, row, value)
 
-    return njit(lambda vector, row, value: write_value(vector, row, value))
+    return njit(lambda vector, row, value: write_value(vector, row, value), inline="always")
 
 
 def _null_writer(type_: SqlType) -> Any:

@@ -14,9 +14,13 @@ import ctypes
 import threading
 from collections.abc import Iterator
 from ctypes import CFUNCTYPE, c_int64, c_void_p
+from typing import TYPE_CHECKING
 
 from . import capi, machine
 from .sqltypes import SqlType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _CONSTRUCTOR = "_ZN6duckdb10ConnectionC1ERNS_16DatabaseInstanceE"
 _DESTRUCTOR = "_ZN6duckdb10ConnectionD1Ev"
@@ -90,6 +94,67 @@ def connect(cell: c_int64) -> Iterator[c_void_p]:
         getattr(capi.library, _DESTRUCTOR)(c_void_p(ctypes.addressof(memory)))
 
 
+def newest_cell() -> c_int64:
+    """The database that was opened last."""
+    return open_cells()[-1]
+
+
 def open_cells() -> list[c_int64]:
     """The databases that are open now."""
     return [cell for cell in _cells if cell.value]
+
+
+class Database:
+    """The database that a table function is called in; its queries see what is committed.
+
+    Examples
+    --------
+    A table function with a parameter annotated ``Database`` gets one: ``database.query("SELECT 42 AS x")``.
+    """
+
+    def __init__(self, cell: c_int64) -> None:
+        self._cell = cell
+
+    def query(self, sql: str) -> pa.Table:
+        """Run one SQL statement on a connection of its own; the result as an Arrow table.
+
+        Raises
+        ------
+        RuntimeError
+            With DuckDB's message, if the statement fails.
+        """
+        import pyarrow as pa
+
+        from .arrow import chunk_to_batch, schema_of
+
+        result = _Result()
+        with connect(self._cell) as connection:
+            try:
+                if capi.query(connection, sql.encode(), ctypes.byref(result)) != 0:
+                    raise RuntimeError(capi.result_error(ctypes.byref(result)).decode())
+                count = capi.column_count(ctypes.byref(result))
+                names = [capi.column_name(ctypes.byref(result), index).decode() for index in range(count)]
+                types_ = [capi.column_logical_type(ctypes.byref(result), index) for index in range(count)]
+                batches = []
+                while chunk := capi.fetch_chunk(result):
+                    batches.append(chunk_to_batch(chunk, names))
+                    capi.destroy_data_chunk(ctypes.byref(c_void_p(chunk)))
+                return pa.Table.from_batches(batches, schema_of(names, types_))
+            finally:
+                capi.destroy_result(ctypes.byref(result))
+
+
+class _Result(ctypes.Structure):
+    """``duckdb_result``."""
+
+    _fields_ = [
+        ("column_count", ctypes.c_uint64),
+        ("row_count", ctypes.c_uint64),
+        ("rows_changed", ctypes.c_uint64),
+        ("columns", c_void_p),
+        ("error_message", c_void_p),
+        ("internal_data", c_void_p),
+    ]
+
+
+capi.prototype("fetch_chunk", c_void_p, [_Result])

@@ -98,6 +98,13 @@ class Declaration:
             raise DeclarationError(f"{self.name!r} cannot name a SQL function: use lower-case letters, digits and _")
 
     @property
+    def jit_flags(self) -> dict[str, Any]:
+        """How Numba is to compile the function."""
+        fastmath = self.settings["fastmath"]
+        flags = set(fastmath) if isinstance(fastmath, frozenset) else fastmath
+        return {"fastmath": flags, "boundscheck": self.settings["boundscheck"]}
+
+    @property
     def signature(self) -> str:
         """The function as a user reads it, such as ``f(x DOUBLE, k INTEGER := 3) -> DOUBLE``."""
         parts = [str(parameter) for parameter in self.parameters]
@@ -106,27 +113,16 @@ class Declaration:
         return f"{self.name}({', '.join(parts)}) -> {self.result or 'TABLE'}"
 
     def argument_lists(self) -> Iterable[tuple[tuple[SqlType, ...], bool]]:
-        """Every overload: the types of the column arguments, and whether an options STRUCT follows them."""
+        """Every overload: the types of the column arguments, and whether an options STRUCT follows them.
+
+        Options follow the full list of columns only: a shorter one would be ambiguous with its next column.
+        """
         required = sum(parameter.required for parameter in self.parameters)
         for count in range(required, len(self.parameters) + 1):
             for types_ in itertools.product(*(parameter.types for parameter in self.parameters[:count])):
                 yield types_, False
-                if self.options:
+                if self.options and count == len(self.parameters):
                     yield types_, True
-
-    def option(self, name: str) -> Parameter:
-        """The option of a name.
-
-        Raises
-        ------
-        ValueError
-            If there is none; the message names the closest one.
-        """
-        for option in self.options:
-            if option.name == name:
-                return option
-        names = [option.name for option in self.options]
-        raise ValueError(f"unknown option {name!r}{closest(name, names)}")
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -151,8 +147,10 @@ def sql_literal(value: Any) -> str:
     return repr(value)
 
 
-def parameters_of(function: Callable[..., Any], skip: int = 0) -> tuple[tuple[Parameter, ...], tuple[Parameter, ...]]:
-    """Column parameters and (keyword-only) options of a Python function, after skipping ``self`` and the like.
+def parameters_of(
+    function: Callable[..., Any], skip: int = 0, leave_out: str | None = None
+) -> tuple[tuple[Parameter, ...], tuple[Parameter, ...]]:
+    """Column parameters and (keyword-only) options of a Python function, without ``self`` and ``leave_out``.
 
     Raises
     ------
@@ -165,6 +163,8 @@ def parameters_of(function: Callable[..., Any], skip: int = 0) -> tuple[tuple[Pa
         hints = dict(function.__annotations__)
     columns, options = [], []
     for parameter in list(inspect.signature(function).parameters.values())[skip:]:
+        if parameter.name == leave_out:
+            continue
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise DeclarationError(f"{function.__qualname__}: *{parameter.name} cannot be called from SQL")
         if parameter.name not in hints:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ctypes import CFUNCTYPE, POINTER, c_bool, c_char_p, c_int32, c_int64, c_uint32, c_void_p
 from typing import Any
 
-from . import capi, database, machine
+from . import capi, database, machine, tables
 from .declaration import Declaration
 from .overload import Overload, install_symbols
 
@@ -21,6 +21,9 @@ declarations: dict[str, Declaration] = {}
 functions: dict[str, Callable[..., Any]] = {}
 
 _overloads: dict[str, list[Overload]] = {}
+#: database -> addresses of the overloads it knows.
+_known: dict[int, set[int]] = {}
+_installed = False
 
 
 class _Descriptor(ctypes.Structure):
@@ -57,6 +60,8 @@ def _load(info: int, access: Any) -> bool:
         if capi.connect(access.contents.get_database(info), ctypes.byref(connection)) != 0:
             raise RuntimeError("no connection to the database that is being opened")
         cell = database.opened(connection)
+        _known.pop(cell.value or 0, None)
+        tables.forget(cell)
         for declaration in list(declarations.values()):
             _register(connection, cell, declaration)
     except Exception as error:  # the C boundary: DuckDB reports it to whoever opens the database
@@ -72,7 +77,7 @@ def _describe(pointer: Any) -> int:
     from ironlake import __version__
 
     descriptor = pointer.contents
-    descriptor.version = 1
+    descriptor.version = 1  # of the layout
     descriptor.name, descriptor.extension_version = b"ironlake", __version__.encode()
     descriptor.api_version = b"v1.2.0"
     descriptor.entry_capi_v1 = capi.address(_load)
@@ -92,50 +97,81 @@ def install() -> None:
     for describe in (_describe_callback, _describe) if database.supported() else (_describe,):
         if capi.register_static_extension(describe) != 0:
             raise RuntimeError("DuckDB refused the ironlake extension; is another copy of ironlake loaded?")
+    global _installed
+    _installed = True
 
 
-def add(declaration: Declaration, face: Callable[..., Any]) -> None:
-    """Declare a function: for databases opened from now on, and for the open ones."""
-    previous = declarations.get(declaration.name)
-    if previous is not None and previous.kind != declaration.kind:
-        raise ValueError(f"{declaration.name} is already declared as {previous.kind}, it cannot become {declaration.kind}")
-    declarations[declaration.name], functions[declaration.name] = declaration, face
-    _overloads.pop(declaration.name, None)
-    for cell in database.open_cells():
+def add(declaration: Declaration, function: Callable[..., Any]) -> None:
+    """Declare a function: for databases opened from now on, and for the open ones.
+
+    Declaring a name again replaces the function; the caller sees to it that no query is using the old one.
+
+    Raises
+    ------
+    ValueError
+        If DuckDB cannot take the function, mostly because it has one of that name.
+    """
+    if _installed:
+        from .faces import private_database
+
+        private_database()  # at least one database that is open: it tells whether DuckDB takes the function
+    for cell in database.open_cells() if _installed else []:
         with database.connect(cell) as connection:
             _register(connection, cell, declaration)
+    declarations[declaration.name], functions[declaration.name] = declaration, function
+
 
 
 def _register(connection: c_void_p, cell: c_int64, declaration: Declaration) -> None:
+    """Register a function, or the overloads of it that the database does not know yet."""
     machine.runtime()
     install_symbols()
     if declaration.kind == "table":
-        from .tables import register_table
-
-        register_table(connection, cell, declaration)
+        tables.register_table(connection, cell, declaration)
         return
-    if declaration.name not in _overloads:
-        _overloads[declaration.name] = [
-            Overload(declaration, arguments, with_options) for arguments, with_options in declaration.argument_lists()
-        ]
+    known = _known.setdefault(cell.value or 0, set())
+    fresh = [overload for overload in _overloads_of(declaration) if overload.address not in known]
+    if not fresh:
+        return
     if declaration.kind == "scalar":
         from .scalars import make_function
 
-        _register_set(connection, declaration, "scalar", make_function)
+        _register_set(connection, declaration, "scalar", fresh, make_function)
     else:
-        _register_set(connection, declaration, "aggregate", _make_aggregate)
+        _register_set(connection, declaration, "aggregate", fresh, _make_aggregate)
+    known.update(overload.address for overload in fresh)
 
 
-def _register_set(connection: c_void_p, declaration: Declaration, kind: str, make: Callable[[Overload], int]) -> None:
+def _overloads_of(declaration: Declaration) -> list[Overload]:
+    """The overloads of a function; a function declared again keeps those that look the same from outside."""
+    before = {(each.arguments, each.with_options): each for each in _overloads.get(declaration.name, [])}
+    made = []
+    for arguments, with_options in declaration.argument_lists():
+        overload = before.get((arguments, with_options))
+        if overload is None or not overload.looks_like(declaration):
+            overload = Overload(declaration, arguments, with_options)
+        elif overload.declaration is not declaration:
+            overload.redeclare(declaration)
+        made.append(overload)
+    _overloads[declaration.name] = made
+    return made
+
+
+def _register_set(
+    connection: c_void_p, declaration: Declaration, kind: str, overloads: list[Overload], make: Callable[[Overload], int]
+) -> None:
     functions_set = c_void_p(getattr(capi, f"create_{kind}_function_set")(declaration.name.encode()))
-    for overload in _overloads[declaration.name]:
+    for overload in overloads:
         function = c_void_p(make(overload))
         getattr(capi, f"add_{kind}_function_to_set")(functions_set, function)
         getattr(capi, f"destroy_{kind}_function")(ctypes.byref(function))
     state = getattr(capi, f"register_{kind}_function_set")(connection, functions_set)
     getattr(capi, f"destroy_{kind}_function_set")(ctypes.byref(functions_set))
     if state != 0:
-        raise RuntimeError(f"DuckDB refused the {kind} function {declaration.signature}")
+        raise ValueError(
+            f"DuckDB does not take the {kind} function {declaration.signature}; most likely it has a function or macro "
+            f"{declaration.name!r} of its own, or an open database knows one with other results: choose another name"
+        )
 
 
 def _make_aggregate(overload: Overload) -> int:

@@ -18,7 +18,7 @@ import threading
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from llvmlite import binding as llvm
@@ -142,50 +142,32 @@ def _numba_symbols() -> Any:
 
 
 def _compile(functions: dict[str, tuple[Any, str]], path: Path | None) -> dict[str, int]:
-    from numba import cfunc
+    from .compiler import compile_callback
 
     _numba_symbols()
-    callbacks = {name: cfunc(signature)(function) for name, (function, signature) in functions.items()}
-    keep(callbacks)
+    compiled = {name: compile_callback(function, signature) for name, (function, signature) in functions.items()}
     if path is not None:
         with contextlib.suppress(pickle.PicklingError, TypeError, AttributeError):
-            _store(path, pickle.dumps([_StoredCallback.of(name, callback) for name, callback in callbacks.items()]))
-    return {name: callback.address for name, callback in callbacks.items()}
+            _store(path, pickle.dumps({name: tuple(code) for name, code in compiled.items()}))
+    return {name: _link(*code) for name, code in compiled.items()}
 
 
-class _StoredCallback(NamedTuple):
-    """A callback as object code, with the constants that its exceptions refer to."""
+def _link(symbol: str, code: bytes, environments: list[tuple[str, list[Any]]]) -> int:
+    """Put object code into this process; each gets an engine of its own, since symbols of two may be alike."""
+    from numba.core.environment import Environment
 
-    name: str
-    symbol: str
-    code: bytes
-    environments: list[tuple[str, list[Any]]]
-
-    @classmethod
-    def of(cls, name: str, callback: Any) -> _StoredCallback:
-        from numba.core.environment import lookup_environment  # type: ignore[attr-defined]
-
-        library = callback._library
-        found = ((item.name, lookup_environment(item.name)) for item in library._final_module.global_variables)
-        environments = [(symbol, list(environment.consts)) for symbol, environment in found if environment is not None]
-        return cls(name, callback.native_name, library._get_compiled_object(), environments)
-
-    def load(self) -> int:
-        """Link the code into this process; it gets an engine of its own, as symbols of two caches may be alike."""
-        from numba.core.environment import Environment
-
-        machine = llvm.Target.from_default_triple().create_target_machine(opt=0, jit=True)
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(self.code))
-        engine.finalize_object()
-        for symbol, constants in self.environments:
-            environment = Environment({})
-            environment.consts.extend(constants)
-            slot = engine.get_global_value_address(symbol)
-            if slot:
-                ctypes.c_void_p.from_address(slot).value = keep(environment)
-        keep(engine)
-        return int(engine.get_function_address(self.symbol))
+    target = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    for name, constants in environments:
+        environment = Environment({})
+        environment.consts.extend(constants)
+        slot = engine.get_global_value_address(name)
+        if slot:
+            ctypes.c_void_p.from_address(slot).value = keep(environment)
+    keep(engine)
+    return int(engine.get_function_address(symbol))
 
 
 def _store(path: Path, content: bytes) -> None:
@@ -202,7 +184,7 @@ def _store(path: Path, content: bytes) -> None:
 
 def _load(path: Path) -> dict[str, int]:
     _numba_symbols()
-    return {stored.name: stored.load() for stored in pickle.loads(path.read_bytes())}
+    return {name: _link(*code) for name, code in pickle.loads(path.read_bytes()).items()}
 
 
 class _Unknown(Exception):
@@ -224,7 +206,7 @@ def _digest(value: Any, update: Callable[[bytes], None], seen: set[int]) -> None
     from numba.core.dispatcher import Dispatcher
 
     if isinstance(value, Dispatcher):
-        _digest((sorted(value.targetoptions.items()), value.py_func), update, seen)
+        _digest((value.targetoptions, value.py_func), update, seen)
     elif isinstance(value, types.FunctionType):
         if id(value) not in seen:
             seen.add(id(value))
@@ -237,7 +219,9 @@ def _digest(value: Any, update: Callable[[bytes], None], seen: set[int]) -> None
         _digest(value.co_consts, update, seen)
     elif isinstance(value, type):
         update(value.__qualname__.encode())
-        if id(value) not in seen and value.__module__ not in ("builtins", "numpy"):
+        if issubclass(value, tuple):
+            update(repr((getattr(value, "_fields", ()), vars(value).get("__annotations__"))).encode())
+        elif id(value) not in seen and value.__module__ not in ("builtins", "numpy"):
             seen.add(id(value))
             members = {name: item for name, item in vars(value).items() if not name.startswith("__")}
             _digest((sorted(members), [members[name] for name in sorted(members)]), update, seen)
@@ -248,6 +232,10 @@ def _digest(value: Any, update: Callable[[bytes], None], seen: set[int]) -> None
         update(b"(")
         for item in value:
             _digest(item, update, seen)
+    elif isinstance(value, set | frozenset):
+        _digest(sorted(value, key=repr), update, seen)
+    elif isinstance(value, dict):
+        _digest(sorted(value.items(), key=repr), update, seen)
     elif isinstance(value, np.ndarray) and value.dtype.kind != "O":
         update(f"{value.dtype} {value.shape}".encode() + value.tobytes())
     elif value is None or value is ... or isinstance(value, bool | int | float | complex | str | bytes | np.generic):

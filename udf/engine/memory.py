@@ -134,6 +134,18 @@ def zero_bytes(typingctx: Any, target: Any, count: Any) -> Any:
 
 
 @intrinsic
+def unwrap(typingctx: Any, value: Any) -> Any:
+    """The value of an Optional that is known not to be None."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        made = context.make_helper(builder, value, value=args[0])
+        context.nrt.incref(builder, value.type, made.data)
+        return made.data
+
+    return value.type(value), codegen
+
+
+@intrinsic
 def guarded(typingctx: Any, function: Any, arguments: Any, declaration: Any, info: Any) -> Any:
     """``guarded(f, (a, b), declaration, info)``: call ``f(a, b)``; an exception in it becomes DuckDB's error.
 

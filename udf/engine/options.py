@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .declaration import Declaration, Parameter, closest
+from .declaration import REQUIRED, Declaration, Parameter, closest
 from .sqltypes import SqlType
 
 RECORD_SLOT = 24
@@ -84,8 +84,8 @@ def as_mapping(value: Any) -> dict[str, Any]:
     return value
 
 
-def check(declaration: Declaration, given: dict[str, Any]) -> dict[str, Any]:
-    """All options of a call: the given ones, checked, and the defaults of the others.
+def check(declaration: Declaration, given: dict[str, Any], what: str = "option") -> dict[str, Any]:
+    """All options (or arguments, if that is what they are) of a call: the given ones, checked, and the defaults.
 
     Raises
     ------
@@ -95,28 +95,29 @@ def check(declaration: Declaration, given: dict[str, Any]) -> dict[str, Any]:
     known = {option.name.lower(): option for option in declaration.options}
     result = {option.name: option.default for option in declaration.options}
     for name, value in given.items():
-        option = known.get(name.lower()) or declaration.option(name)
-        result[option.name] = _checked(option, value)
+        option = known.get(name.lower())
+        if option is None:
+            raise ValueError(f"unknown {what} {name!r}{closest(name, known)}")
+        result[option.name] = _checked(option, value, what)
     for name, value in result.items():
-        if declaration.option(name).required and name not in {key.lower() for key in given}:
-            raise ValueError(f"option {name!r} is missing; it has no default")
-        del value
+        if value is REQUIRED:
+            raise ValueError(f"{what} {name!r} is missing; it has no default")
     return result
 
 
-def _checked(option: Parameter, value: Any) -> Any:
-    if value is None and option.optional:
+def _checked(option: Parameter, value: Any, what: str) -> Any:
+    if value is None and (option.optional or option.default is None):
         return None
     if isinstance(value, str) and option.choices:
         if value not in option.choices:
-            raise ValueError(f"option {option.name!r} is {value!r}{closest(value, option.choices)}")
+            raise ValueError(f"{what} {option.name!r} is {value!r}{closest(value, option.choices)}")
         return value
     for type_ in option.types:
         converted = _convert(type_, value)
         if converted is not None:
             return converted
     wanted = " or ".join([*(repr(choice) for choice in option.choices), *_names(option)])
-    raise ValueError(f"option {option.name!r} must be {wanted}, got {value!r}")
+    raise ValueError(f"{what} {option.name!r} must be {wanted}, got {value!r}")
 
 
 def _names(option: Parameter) -> list[str]:
@@ -147,6 +148,11 @@ def compiled_value(option: Parameter, value: Any) -> Any:
     return None if isinstance(value, str) and option.choices and option.types[0].name != "VARCHAR" else value
 
 
+def default_options(declaration: Declaration) -> dict[str, Any]:
+    """The options of a call that gives none."""
+    return check(declaration, {})
+
+
 def default_values(options: tuple[Parameter, ...]) -> tuple[Any, ...]:
     """What compiled code gets when a call has no options."""
     values = (compiled_value(option, option.default) for option in options)
@@ -159,6 +165,7 @@ class Records:
     def __init__(self, declaration: Declaration) -> None:
         self._declaration = declaration
         self._records: dict[bytes, int] = {}
+        self._values: dict[int, dict[str, Any]] = {}
         self._memory: list[Any] = []
 
     def record(self, content: bytes, token: int) -> int:
@@ -166,11 +173,16 @@ class Records:
         if content not in self._records:
             values = check(self._declaration, as_mapping(decode(content)))
             self._records[content] = self._pack(values, token)
+            self._values[self._records[content]] = values
         return self._records[content]
+
+    def values(self, record: int) -> dict[str, Any]:
+        """The options of a record."""
+        return self._values[record]
 
     def _pack(self, values: dict[str, Any], token: int) -> int:
         slots = np.zeros(1 + 3 * len(self._declaration.options), np.int64)
-        slots[:1].view(np.uint64)[0] = token
+        slots[0] = token
         for index, option in enumerate(self._declaration.options):
             value = compiled_value(option, values[option.name])
             if value is not None:

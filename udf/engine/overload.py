@@ -42,6 +42,18 @@ class Overload:
         self.address = ctypes.addressof(self._record)
         _overloads[self.address] = self
 
+    def looks_like(self, declaration: Declaration) -> bool:
+        """Whether a new declaration of the function has the same kind and result."""
+        return (self.declaration.kind, self.declaration.result) == (declaration.kind, declaration.result)
+
+    def redeclare(self, declaration: Declaration) -> None:
+        """Stand for a new declaration of the function, in all databases that know this overload.
+
+        No query that uses the old one may be running.
+        """
+        self.declaration, self.records = declaration, Records(declaration)
+        self._record.size = 0
+
     @property
     def all_arguments(self) -> tuple[SqlType, ...]:
         """Argument types as DuckDB sees them, options included."""
@@ -68,9 +80,13 @@ class Overload:
             self._record.size = code.get("size", 1)  # last: other threads look at it
         return int(self._record.size)
 
+    def message(self, error: BaseException) -> bytes:
+        """What went wrong in a call of this function, as C text."""
+        return f"{self.declaration.name}: {sentence(error)}".encode(errors="replace").replace(b"\0", b"")
+
     def fail(self, info: int, error: BaseException) -> None:
         """Tell DuckDB that a call of this function failed."""
-        text = f"{self.declaration.name}: {sentence(error)}".encode(errors="replace").replace(b"\0", b"")
+        text = self.message(error)
         if self.declaration.kind in ("aggregate", "relation"):
             capi.aggregate_function_set_error(info, text)
         else:

@@ -7,12 +7,13 @@ and slices that are NumPy views: take a fresh view after the array has grown.
 
 from __future__ import annotations
 
+import inspect
 import operator
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core.imputils import lower_getattr_generic, lower_setattr_generic
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, models, overload, overload_method, register_model
@@ -229,12 +230,12 @@ def state_type(owner: type, layout: Layout, flags: dict[str, Any]) -> StateType:
     kind = type(f"{owner.__name__}State", (StateType,), {})
     register_model(kind)(_AddressModel)
     for name, method in methods.items():
-        overload_method(kind, name, strict=False)(_call(njit(method, **flags)))
+        overload_method(kind, name, jit_options=flags, strict=False)(_resolving_to(method))
     return kind(f"{owner.__qualname__}.self#{id(kind)}", fields, constants)
 
 
-def _call(compiled: Any) -> Any:
-    def method(self: Any, *args: Any) -> Any:
-        return lambda self, *args: compiled(self, *args)
-
-    return method
+def _resolving_to(method: Any) -> Any:
+    """A function of the method's parameters that gives the method, as Numba wants it for overloads."""
+    scope = {"method": method}
+    exec(f"def resolve({', '.join(inspect.signature(method).parameters)}): return method", scope)
+    return scope["resolve"]

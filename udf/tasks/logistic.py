@@ -1,0 +1,263 @@
+"""Logistic regression as one aggregate query."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from ironlake.udf.engine import aggregate
+from ironlake.udf.engine.sqltypes import FLOAT, INTEGER, Vector
+
+from .model import LinearModel
+from .sgd import FULL, REORDER, SAMPLE_ROWS, choose_rate, decayed, descend, epoch
+
+_ROW_BYTES = np.float32().nbytes
+
+
+@aggregate(fastmath=REORDER, boundscheck=False)
+class logistic_fit:  # noqa: N801 - the SQL name
+    """Train a logistic regression on the rows of a group, by one pass of stochastic gradient descent in their order.
+
+    Every thread trains a model on its rows; the models are averaged by their numbers of rows. With one thread and
+    an ordered input the result is exactly that of the sequential algorithm.
+
+    Parameters
+    ----------
+    label : the class of a row: true or false, 1 or 0, 1 or -1.
+    features : a row of numbers, the same length in all rows of a group: a list or an array of FLOAT or DOUBLE.
+    l1, l2 : weights of the penalties ``l1 |w|`` and ``l2 |w|^2 / 2`` on each row's loss; the intercept has none.
+    fit_intercept : whether the model has an intercept.
+    epochs : passes over the rows; with more than one, the group's rows are kept in memory.
+    step_size : of the gradient steps; ``'auto'`` tries powers of two on the first 2,000 rows and lets the best fall with
+        the square root of the number of steps, a number stays constant in an epoch.
+    decay : factor on a constant step size from epoch to epoch.
+    tolerance : stop after an epoch that lowers the loss by less than this fraction.
+    buffer_mb : most memory for kept rows, in megabytes per group and thread.
+    on_null : ``'skip'`` rows with a NULL label or NULL features, or refuse them with an ``'error'``.
+
+    Returns
+    -------
+    STRUCT
+        The model, see `LinearModel`; NULL for a group without rows. `predict` and `predict_proba` take it.
+
+    Raises
+    ------
+    InvalidInputException
+        If a label is no class, rows differ in length, a feature is NULL, NaN or infinite, the steps diverge, or the
+        kept rows outgrow ``buffer_mb``.
+
+    References
+    ----------
+    Feng, Kumar, Recht, Re: Towards a Unified Architecture for in-RDBMS Analytics, SIGMOD 2012, sections 3.1 and 3.2.
+
+    Examples
+    --------
+    SELECT logistic_fit(x > 0.3, [x, x * x], {'step_size': 0.5}) AS model
+    FROM (SELECT sin(i) AS x FROM range(1000) t(i));
+    """
+
+    weights: list[FLOAT]  # one per feature, then the intercept
+    rows: list[FLOAT]  # kept rows, end to end
+    labels: list[FLOAT]  # of the kept rows, +1 or -1
+    width: int
+    n: int
+    step: int
+    loss: float
+    product: float
+    l1: float
+    l2: float
+    fit_intercept: bool
+    epochs: int
+    automatic: bool
+    pending: bool  # the step size is still to be chosen
+    rate: float
+    decay: float
+    tolerance: float
+    buffer_bytes: float
+    skip_nulls: bool
+    minus: bool  # negative labels were given as -1
+
+    def init(
+        self,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        fit_intercept: bool = True,
+        epochs: int = 1,
+        step_size: float | Literal["auto"] = "auto",
+        decay: float = 0.9,
+        tolerance: float = 1e-3,
+        buffer_mb: float = 256.0,
+        on_null: Literal["error", "skip"] = "error",
+    ):
+        if l1 < 0 or l2 < 0:
+            raise ValueError("options l1 and l2 must be at least 0, got", l1, "and", l2)
+        if epochs < 1:
+            raise ValueError("option epochs must be at least 1, got", epochs)
+        if not 0 < decay <= 1:
+            raise ValueError("option decay must be above 0 and at most 1, got", decay)
+        self.automatic = step_size is None
+        self.pending = self.automatic
+        if step_size is not None:
+            if not (step_size > 0 and math.isfinite(step_size)):
+                raise ValueError("option step_size must be above 0, got", step_size)
+            self.rate = step_size
+        self.l1, self.l2, self.fit_intercept, self.epochs = l1, l2, fit_intercept, epochs
+        self.decay, self.tolerance, self.buffer_bytes = decay, tolerance, buffer_mb * 1e6
+        self.skip_nulls = on_null == "skip"
+        self.width = -1
+        self.product = 1.0
+
+    def skipped(self):
+        if not self.skip_nulls:
+            raise ValueError("the label or the features of a row are NULL; filter them, or pass {'on_null': 'skip'}")
+
+    def update(self, label: bool | float, features: Vector):
+        if self.width != len(features):
+            self.open(len(features))
+        sign = 1.0 if label > 0 else -1.0
+        if label < 0:
+            self.minus = True
+        if label != 1 and label != 0 and label != -1:
+            raise ValueError("label must be true or false, 1 or 0, 1 or -1; a row has", label)
+        if self.pending:
+            self.keep(sign, features)
+            if len(self.labels) >= SAMPLE_ROWS:
+                self.choose()
+        else:
+            if self.epochs > 1:
+                self.keep(sign, features)
+            self.descend(sign, features)
+        self.n += 1
+
+    def open(self, width):
+        """Fix the number of features; later rows must have as many."""
+        if self.width >= 0:
+            raise ValueError("a row has", width, "features, the rows before it have", self.width)
+        self.width = width
+        self.weights.resize(width + 1)
+
+    def descend(self, sign, features):
+        """One gradient step, counted."""
+        weights = self.weights[:]
+        rate = decayed(self.rate, self.step, self.automatic)
+        agreement, tail = descend(weights, features, sign, rate, self.l1, self.l2, self.fit_intercept)
+        if not math.isfinite(agreement):
+            self.explain(features)
+        self.loss += max(-agreement, 0.0)
+        self.product *= 1 + tail
+        if self.product > FULL:
+            self.loss += math.log(self.product)
+            self.product = 1.0
+        self.step += 1
+
+    def explain(self, features):
+        """Say why a step went wrong."""
+        for index in range(len(features)):
+            if not math.isfinite(features[index]):
+                raise ValueError("feature", index + 1, "of a row is NaN or infinite; filter such rows or use coalesce")
+        raise ValueError("training diverged with step_size", self.rate, "; try", self.rate / 8, "or 'auto'")
+
+    def keep(self, sign, features):
+        """Keep a row, to choose the step size on or for further epochs."""
+        for index in range(len(features)):
+            if not math.isfinite(features[index]):
+                self.explain(features)
+        used = (len(self.labels) + 1) * (self.width + 1) * _ROW_BYTES
+        if self.epochs > 1 and used > self.buffer_bytes:
+            raise ValueError("the rows of a group outgrow buffer_mb; raise it or train with epochs 1")
+        for index in range(len(features)):
+            self.rows.append(features[index])
+        self.labels.append(sign)
+
+    def choose(self):
+        """Choose the step size on the kept rows, and take the steps on them."""
+        rows, labels = self.rows[:], self.labels[:]
+        self.rate = choose_rate(self.weights[:], rows, labels, self.l1, self.l2, self.fit_intercept)
+        self.pending = False
+        self.replay(rows, labels)
+        if self.epochs == 1:
+            self.rows.resize(0)
+            self.labels.resize(0)
+
+    def replay(self, rows, labels):
+        """Take the steps on kept rows."""
+        for row in range(len(labels)):
+            self.descend(labels[row], rows[row * self.width : (row + 1) * self.width])
+
+    def merge(self, other):
+        if other.n == 0:
+            return
+        if self.width < 0:
+            self.open(other.width)
+        if self.width != other.width:
+            raise ValueError("rows differ in length: some have", self.width, "features, others", other.width)
+        if self.pending and not other.pending:
+            self.adopt(other)
+        elif other.pending and not self.pending:
+            self.replay(other.rows[:], other.labels[:])
+        elif not self.pending:
+            self.average(other)
+        if self.pending or self.epochs > 1:
+            self.rows.extend(other.rows)
+            self.labels.extend(other.labels)
+            if self.pending and len(self.labels) >= SAMPLE_ROWS:
+                self.choose()
+        self.n += other.n
+        self.minus = self.minus or other.minus
+
+    def adopt(self, other):
+        """Go on from another state's model with the rows kept here."""
+        self.weights[:] = other.weights[:]
+        self.rate, self.step, self.loss, self.product = other.rate, other.step, other.loss, other.product
+        self.pending = False
+        self.replay(self.rows[:], self.labels[:])
+        if self.epochs == 1:
+            self.rows.resize(0)
+            self.labels.resize(0)
+
+    def average(self, other):
+        """Average two models by their numbers of steps."""
+        share = other.step / (self.step + other.step)
+        mine, theirs = self.weights[:], other.weights[:]
+        for index in range(len(mine)):
+            mine[index] += np.float32(share) * (theirs[index] - mine[index])
+        self.rate += share * (other.rate - self.rate)
+        self.loss += other.loss + math.log(other.product)
+        self.step += other.step
+
+    def finish(self) -> LinearModel | None:
+        if self.n == 0:
+            return None
+        weights, rows, labels = self.weights[:].copy(), self.rows[:], self.labels[:]
+        rate, loss, steps = self.rate, self.loss + math.log(self.product), self.step
+        penalties = (self.l1, self.l2, self.fit_intercept)
+        if self.pending:
+            rate = choose_rate(weights, rows, labels, *penalties)
+            loss = epoch(weights, rows, labels, rate, 0, True, *penalties)
+            steps = self.n
+        history = np.empty(self.epochs)
+        history[0] = loss / self.n
+        done, converged = 1, False
+        while done < self.epochs and not converged:
+            now = rate if self.automatic else rate * self.decay**done
+            history[done] = epoch(weights, rows, labels, now, steps, self.automatic, *penalties) / self.n
+            steps += self.n
+            converged = history[done - 1] - history[done] < self.tolerance * abs(history[done - 1])
+            done += 1
+        if not math.isfinite(history[done - 1]):
+            raise ValueError("training diverged with step_size", rate, "; try", rate / 8, "or 'auto'")
+        return LinearModel(
+            "logistic",
+            weights[: self.width],
+            np.float64(weights[self.width]),
+            np.array([-1.0 if self.minus else 0.0, 1.0]),
+            self.n,
+            done,
+            converged,
+            "tolerance" if converged else "epochs",
+            history[done - 1],
+            history[:done],
+            steps,
+        )

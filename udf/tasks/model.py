@@ -1,0 +1,38 @@
+"""The value that a training aggregate returns, and that the prediction functions take."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ironlake.udf.engine.sqltypes import FLOAT, INTEGER
+
+
+class LinearModel(NamedTuple):
+    """A trained linear model as a SQL STRUCT; it lives in tables like any other value.
+
+    Attributes
+    ----------
+    task : what it was trained for, ``logistic``.
+    coefficients : one weight per feature.
+    intercept : added to the weighted sum of the features.
+    classes : the two labels, negative one first.
+    n : rows seen.
+    epochs : passes over them.
+    converged : whether the tolerance was reached before the last epoch.
+    stop_reason : ``tolerance`` or ``epochs``.
+    loss : mean loss per row in the last epoch, each row's taken before the step on it.
+    loss_history : the same for every epoch.
+    step : gradient steps taken in all.
+    """
+
+    task: str
+    coefficients: list[FLOAT]
+    intercept: float
+    classes: list[float]
+    n: int
+    epochs: INTEGER
+    converged: bool
+    stop_reason: str
+    loss: float
+    loss_history: list[float]
+    step: int
