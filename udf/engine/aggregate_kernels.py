@@ -45,7 +45,8 @@ def kernels(
     owner, settings = declaration.body, declaration.settings
     flags = declaration.jit_flags
     self_type = state_type(owner, layout, flags)
-    update, merge, finish = (njit(getattr(owner, method), **flags) for method in ("update", "merge", "finish"))
+    update = njit(owner.update, forceinline=True, **flags)
+    merge, finish = (njit(getattr(owner, method), **flags) for method in ("merge", "finish"))
     names = [parameter.name for parameter in declaration.parameters]
     readers = [reader(type_, f"argument {name}") for type_, name in zip(arguments, names, strict=False)]
     open_columns, has_null, read_row = row_reader(readers, nulls=settings["nulls"])
@@ -53,7 +54,7 @@ def kernels(
         open=open_columns,
         skip=njit(lambda columns, row: False) if settings["nulls"] else has_null,
         skipped=njit(owner.skipped, **flags) if hasattr(owner, "skipped") else None,
-        update=njit(lambda self, columns, row: update(self, *read_row(columns, row))),
+        update=njit(lambda self, columns, row: update(self, *read_row(columns, row)), forceinline=True),
         merge=merge,
     )
     wakes = _wakes(declaration, layout, flags, with_options)
@@ -180,17 +181,20 @@ def _update_with_options(steps: Steps, wake: Any, self_type: Any, column_count: 
         rows = chunk_size(chunk)
         columns = open_columns(chunk)
         options = open_options(chunk, rows)
+        constant, checked = options[1], 0
         for row in range(rows):
             skipping = skip(columns, row)
             if ignore and skipping:
                 continue
             state = load(states + 8 * row, np.int64)
             self = as_state(state, self_type)
-            record = record_of(options, address, info, state, row)
-            if record == -1:
-                return  # Python has told DuckDB what is wrong with the options
-            if load(state, np.int64) == 0:
-                wake(self, state, address, record)
+            if not (constant and state == checked):
+                record = record_of(options, address, info, state, row)
+                if record == -1:
+                    return  # Python has told DuckDB what is wrong with the options
+                if load(state, np.int64) == 0:
+                    wake(self, state, address, record)
+                checked = state
             if skipping:
                 skipped(self)
             else:

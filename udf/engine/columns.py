@@ -145,7 +145,7 @@ def _sequence_reader(type_: SqlType, what: str) -> Reader:
         storage = STORAGE[element.name]
         size = np.dtype(storage).itemsize
 
-        @njit
+        @njit(forceinline=True)
         def read_numbers(column: Any, row: int) -> np.ndarray:
             start, length = extent(column, row)
             values, validity = column[2]
@@ -219,7 +219,7 @@ def row_reader(readers: list[Reader], nulls: bool) -> tuple[Any, Any, Any]:
         f"def read(columns, row):\n    return ({''.join(f'read{i}(columns[{i}], row), ' for i in count)})\n"
     )
     exec(source, scope)
-    return njit(scope["open_"]), njit(scope["has_null"]), njit(scope["read"])
+    return njit(scope["open_"]), njit(scope["has_null"], forceinline=True), njit(scope["read"], forceinline=True)
 
 
 def _optional(each: Reader) -> Any:

@@ -22,7 +22,7 @@ _ADDRESS = types.int64
 
 def external(symbol: str, result: Any, count: int) -> Any:
     """A C function of ``count`` integer arguments that compiled code calls by name."""
-    assert symbol in DUCKDB_SYMBOLS or symbol.startswith("ironlake_"), symbol
+    assert symbol in DUCKDB_SYMBOLS or symbol.startswith(("ironlake_", "mem")), symbol
     return types.ExternalFunction(symbol, result(*[_ADDRESS] * count))
 
 

@@ -40,6 +40,7 @@ _struct_type = external("duckdb_struct_type_child_type", types.int64, 2)
 _decimal_scale = external("duckdb_decimal_scale", types.uint8, 1)
 _decimal_storage = external("duckdb_decimal_internal_type", types.int32, 1)
 _free = external("duckdb_free", types.void, 1)
+_compare_bytes = external("memcmp", types.int32, 3)
 options_record = external("ironlake_options", types.int64, 5)
 
 #: Bytes of a value of each of DuckDB's type ids that has a fixed width.
@@ -175,10 +176,8 @@ def all_rows_alike(vector, handle, first, rows):  # type: ignore[no-untyped-def]
     if width == 0:
         return False
     data = vector_data(vector)
-    for at in range((first + 1) * width, (first + rows) * width):
-        if load(data + at, np.uint8) != load(data + at - width, np.uint8):
-            return False
-    return True
+    start = data + first * width
+    return _compare_bytes(start, start + width, (rows - 1) * width) == 0
 
 
 @njit

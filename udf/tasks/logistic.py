@@ -11,7 +11,8 @@ from ironlake.udf.engine import aggregate
 from ironlake.udf.engine.sqltypes import FLOAT, INTEGER, Vector
 
 from .model import LinearModel
-from .sgd import FULL, REORDER, SAMPLE_ROWS, choose_rate, decayed, descend, epoch
+from .sgd import FULL, REORDER, SAMPLE_ROWS, Penalty, choose_rate, decayed, descend, epoch, shrink
+from .vectors import padded
 
 _ROW_BYTES = np.float32().nbytes
 
@@ -58,7 +59,8 @@ class logistic_fit:  # noqa: N801 - the SQL name
     FROM (SELECT sin(i) AS x FROM range(1000) t(i));
     """
 
-    weights: list[FLOAT]  # one per feature, then the intercept
+    weights: list[FLOAT]  # padded to whole vectors
+    intercept: float
     rows: list[FLOAT]  # kept rows, end to end
     labels: list[FLOAT]  # of the kept rows, +1 or -1
     width: int
@@ -72,7 +74,10 @@ class logistic_fit:  # noqa: N801 - the SQL name
     epochs: int
     automatic: bool
     pending: bool  # the step size is still to be chosen
-    rate: float
+    keeping: bool  # rows are kept
+    penalised: bool
+    rate: float  # the option, or what was chosen
+    now: float  # of the next step
     decay: float
     tolerance: float
     buffer_bytes: float
@@ -97,12 +102,13 @@ class logistic_fit:  # noqa: N801 - the SQL name
             raise ValueError("option epochs must be at least 1, got", epochs)
         if not 0 < decay <= 1:
             raise ValueError("option decay must be above 0 and at most 1, got", decay)
-        self.automatic = step_size is None
-        self.pending = self.automatic
+        self.automatic = self.pending = step_size is None
+        self.keeping = self.pending or epochs > 1
+        self.penalised = l1 > 0 or l2 > 0
         if step_size is not None:
             if not (step_size > 0 and math.isfinite(step_size)):
                 raise ValueError("option step_size must be above 0, got", step_size)
-            self.rate = step_size
+            self.rate = self.now = step_size
         self.l1, self.l2, self.fit_intercept, self.epochs = l1, l2, fit_intercept, epochs
         self.decay, self.tolerance, self.buffer_bytes = decay, tolerance, buffer_mb * 1e6
         self.skip_nulls = on_null == "skip"
@@ -121,36 +127,39 @@ class logistic_fit:  # noqa: N801 - the SQL name
             self.minus = True
         if label != 1 and label != 0 and label != -1:
             raise ValueError("label must be true or false, 1 or 0, 1 or -1; a row has", label)
-        if self.pending:
-            self.keep(sign, features)
-            if len(self.labels) >= SAMPLE_ROWS:
-                self.choose()
-        else:
-            if self.epochs > 1:
-                self.keep(sign, features)
-            self.descend(sign, features)
         self.n += 1
+        if self.keeping:
+            self.keep(sign, features)
+        if not self.pending:
+            self.descend(sign, features)
+        elif len(self.labels) >= SAMPLE_ROWS:
+            self.choose()
 
     def open(self, width):
         """Fix the number of features; later rows must have as many."""
         if self.width >= 0:
             raise ValueError("a row has", width, "features, the rows before it have", self.width)
         self.width = width
-        self.weights.resize(width + 1)
+        self.weights.resize(padded(width))
 
     def descend(self, sign, features):
         """One gradient step, counted."""
         weights = self.weights[:]
-        rate = decayed(self.rate, self.step, self.automatic)
-        agreement, tail = descend(weights, features, sign, rate, self.l1, self.l2, self.fit_intercept)
+        agreement, tail, scale = descend(weights, self.intercept, features, sign, self.now)
         if not math.isfinite(agreement):
             self.explain(features)
+        if self.fit_intercept:
+            self.intercept += scale
+        if self.penalised:
+            shrink(weights, self.width, self.now, self.l1, self.l2)
         self.loss += max(-agreement, 0.0)
         self.product *= 1 + tail
         if self.product > FULL:
             self.loss += math.log(self.product)
             self.product = 1.0
         self.step += 1
+        if self.automatic and self.step & 63 == 0:
+            self.now = decayed(self.rate, self.step, True)
 
     def explain(self, features):
         """Say why a step went wrong."""
@@ -173,11 +182,17 @@ class logistic_fit:  # noqa: N801 - the SQL name
 
     def choose(self):
         """Choose the step size on the kept rows, and take the steps on them."""
-        rows, labels = self.rows[:], self.labels[:]
-        self.rate = choose_rate(self.weights[:], rows, labels, self.l1, self.l2, self.fit_intercept)
+        penalty = Penalty(self.l1, self.l2, self.fit_intercept)
+        self.rate = choose_rate(self.weights[:], self.intercept, self.rows[:], self.labels[:], penalty)
+        self.now = self.rate
+        self.start()
+
+    def start(self):
+        """The step size is known: take the steps on the kept rows."""
         self.pending = False
-        self.replay(rows, labels)
-        if self.epochs == 1:
+        self.keeping = self.epochs > 1
+        self.replay(self.rows[:], self.labels[:])
+        if not self.keeping:
             self.rows.resize(0)
             self.labels.resize(0)
 
@@ -199,7 +214,7 @@ class logistic_fit:  # noqa: N801 - the SQL name
             self.replay(other.rows[:], other.labels[:])
         elif not self.pending:
             self.average(other)
-        if self.pending or self.epochs > 1:
+        if self.keeping:
             self.rows.extend(other.rows)
             self.labels.extend(other.labels)
             if self.pending and len(self.labels) >= SAMPLE_ROWS:
@@ -210,12 +225,9 @@ class logistic_fit:  # noqa: N801 - the SQL name
     def adopt(self, other):
         """Go on from another state's model with the rows kept here."""
         self.weights[:] = other.weights[:]
-        self.rate, self.step, self.loss, self.product = other.rate, other.step, other.loss, other.product
-        self.pending = False
-        self.replay(self.rows[:], self.labels[:])
-        if self.epochs == 1:
-            self.rows.resize(0)
-            self.labels.resize(0)
+        self.intercept, self.rate, self.now, self.step = other.intercept, other.rate, other.now, other.step
+        self.loss, self.product = other.loss, other.product
+        self.start()
 
     def average(self, other):
         """Average two models by their numbers of steps."""
@@ -223,6 +235,7 @@ class logistic_fit:  # noqa: N801 - the SQL name
         mine, theirs = self.weights[:], other.weights[:]
         for index in range(len(mine)):
             mine[index] += np.float32(share) * (theirs[index] - mine[index])
+        self.intercept += share * (other.intercept - self.intercept)
         self.rate += share * (other.rate - self.rate)
         self.loss += other.loss + math.log(other.product)
         self.step += other.step
@@ -230,19 +243,20 @@ class logistic_fit:  # noqa: N801 - the SQL name
     def finish(self) -> LinearModel | None:
         if self.n == 0:
             return None
-        weights, rows, labels = self.weights[:].copy(), self.rows[:], self.labels[:]
+        weights, intercept, rows, labels = self.weights[:].copy(), self.intercept, self.rows[:], self.labels[:]
         rate, loss, steps = self.rate, self.loss + math.log(self.product), self.step
-        penalties = (self.l1, self.l2, self.fit_intercept)
+        penalty = Penalty(self.l1, self.l2, self.fit_intercept)
         if self.pending:
-            rate = choose_rate(weights, rows, labels, *penalties)
-            loss = epoch(weights, rows, labels, rate, 0, True, *penalties)
+            rate = choose_rate(weights, intercept, rows, labels, penalty)
+            intercept, loss = epoch(weights, intercept, rows, labels, rate, 0, True, penalty)
             steps = self.n
         history = np.empty(self.epochs)
         history[0] = loss / self.n
         done, converged = 1, False
         while done < self.epochs and not converged:
             now = rate if self.automatic else rate * self.decay**done
-            history[done] = epoch(weights, rows, labels, now, steps, self.automatic, *penalties) / self.n
+            intercept, loss = epoch(weights, intercept, rows, labels, now, steps, self.automatic, penalty)
+            history[done] = loss / self.n
             steps += self.n
             converged = history[done - 1] - history[done] < self.tolerance * abs(history[done - 1])
             done += 1
@@ -251,7 +265,7 @@ class logistic_fit:  # noqa: N801 - the SQL name
         return LinearModel(
             "logistic",
             weights[: self.width],
-            np.float64(weights[self.width]),
+            intercept,
             np.array([-1.0 if self.minus else 0.0, 1.0]),
             self.n,
             done,

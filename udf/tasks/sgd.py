@@ -1,9 +1,9 @@
 """The inner loops of logistic regression by incremental gradient descent, on plain arrays.
 
-Weights are one float32 array: a weight per feature, then the intercept. With margin ``z = w.x + b`` and label
+Weights are a float32 array, padded (see `vectors.padded`); the intercept is a float64. With margin ``z = w.x + b`` and label
 ``y = +1 or -1`` the loss of a row is ``log(1 + exp(-y z))`` and its step is
 
-    w += a y sigmoid(-y z) x,    b += a y sigmoid(-y z),    then the proximal step of the penalty on w:
+    w += a (1[y = 1] - sigmoid(z)) x,    b likewise,    then the proximal step of the penalty on w:
     L2: w /= 1 + a l2            L1: w = sign(w) max(|w| - a l1, 0)
 
 (Bismarck, SIGMOD 2012, section 3.2). Sums of losses are kept as the logarithm of a running product, so that a row costs
@@ -13,10 +13,12 @@ one multiplication instead of one logarithm.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+
+from .vectors import add_scaled, dot, exp_of_negative, sigmoid
 
 #: Floating-point freedoms that leave NaN and infinity alone.
 REORDER = frozenset({"reassoc", "contract", "nsz", "arcp"})
@@ -29,43 +31,26 @@ FEWEST_ROWS = 64
 FULL = 1e250
 
 
-@njit(fastmath=set(REORDER))
-def margin(weights: Any, features: Any) -> float:
-    """``w.x + b``."""
-    total = np.float32(0)
-    for index in range(len(features)):
-        total += weights[index] * np.float32(features[index])
-    return np.float64(total) + np.float64(weights[len(features)])
+@njit
+def shrink(weights: Any, width: int, rate: float, l1: float, l2: float) -> None:
+    """The proximal step of the penalties."""
+    scale, threshold = np.float32(1 / (1 + rate * l2)), np.float32(rate * l1)
+    for index in range(width):
+        size = max(abs(weights[index]) - threshold, np.float32(0))
+        weights[index] = math.copysign(size * scale, weights[index])
 
 
-@njit(fastmath=set(REORDER))
-def step(weights: Any, features: Any, scale: float, rate: float, l1: float, l2: float) -> None:
-    """``w += scale x`` and the proximal step at ``rate``; the intercept is the caller's."""
-    size = np.float32(scale)
-    if l1 == 0 and l2 == 0:
-        for index in range(len(features)):
-            weights[index] += size * np.float32(features[index])
-        return
-    shrink, threshold = np.float32(1 / (1 + rate * l2)), np.float32(rate * l1)
-    for index in range(len(features)):
-        moved = weights[index] + size * np.float32(features[index])
-        moved = math.copysign(max(abs(moved) - threshold, np.float32(0)), moved)
-        weights[index] = moved * shrink
+@njit(fastmath=set(REORDER), inline="always")
+def descend(weights: Any, intercept: float, features: Any, label: float, rate: float) -> tuple[float, float, float]:
+    """The step on one row, without penalties and without the intercept's.
 
-
-@njit(fastmath=set(REORDER))
-def descend(
-    weights: Any, features: Any, label: float, rate: float, l1: float, l2: float, intercept: bool
-) -> tuple[float, float]:
-    """The step on one row. Answers ``y z`` and ``exp(-|y z|)``, of which the loss is made."""
-    agreement = label * margin(weights, features)
-    tail = math.exp(-abs(agreement))
-    slope = tail / (1 + tail) if agreement > 0 else 1 / (1 + tail)
-    scale = rate * label * slope
-    step(weights, features, scale, rate, l1, l2)
-    if intercept:
-        weights[len(features)] += np.float32(scale)
-    return agreement, tail
+    Answers the agreement ``y z``, ``exp(-|y z|)``, of which the loss is made, and the step of the intercept.
+    """
+    score = dot(weights, features) + np.float32(intercept)
+    scale = np.float32(rate) * (np.float32(label > 0) - sigmoid(score))
+    add_scaled(weights, features, scale)
+    agreement = label * score
+    return agreement, exp_of_negative(-abs(agreement)), scale
 
 
 @njit(fastmath=set(REORDER))
@@ -74,43 +59,55 @@ def decayed(rate: float, taken: int, automatic: bool) -> float:
     return rate / math.sqrt(1 + taken / SAMPLE_ROWS) if automatic else rate
 
 
+class Penalty(NamedTuple):
+    """What is added to the loss of each row, and whether there is an intercept."""
+
+    l1: float
+    l2: float
+    fit_intercept: bool
+
+
 @njit
 def epoch(
-    weights: Any, rows: Any, labels: Any, rate: float, taken: int, automatic: bool, l1: float, l2: float, intercept: bool
-) -> float:
-    """One pass over rows laid end to end; the sum of the losses, each taken before its step."""
-    width = len(weights) - 1
+    weights: Any, intercept: float, rows: Any, labels: Any, rate: float, taken: int, automatic: bool, penalty: Any
+) -> tuple[float, float]:
+    """One pass over rows laid end to end: the new intercept and the sum of the losses, each taken before its step."""
+    width = len(rows) // max(1, len(labels))
     loss, product = 0.0, 1.0
     for row in range(len(labels)):
         features = rows[row * width : (row + 1) * width]
         now = decayed(rate, taken + row, automatic)
-        agreement, tail = descend(weights, features, labels[row], now, l1, l2, intercept)
+        agreement, tail, scale = descend(weights, intercept, features, labels[row], now)
+        if penalty.fit_intercept:
+            intercept += scale
+        if penalty.l1 > 0 or penalty.l2 > 0:
+            shrink(weights, width, now, penalty.l1, penalty.l2)
         loss += max(-agreement, 0.0)
         product *= 1 + tail
         if product > FULL:
             loss += math.log(product)
             product = 1.0
-    return loss + math.log(product)
+    return intercept, loss + math.log(product)
 
 
 @njit
-def total_loss(weights: Any, rows: Any, labels: Any) -> float:
+def total_loss(weights: Any, intercept: float, rows: Any, labels: Any) -> float:
     """The sum of the losses without any step."""
-    width = len(weights) - 1
+    width = len(rows) // max(1, len(labels))
     loss = 0.0
     for row in range(len(labels)):
-        agreement = labels[row] * margin(weights, rows[row * width : (row + 1) * width])
+        agreement = labels[row] * (dot(weights, rows[row * width : (row + 1) * width]) + intercept)
         loss += max(-agreement, 0.0) + math.log1p(math.exp(-abs(agreement)))
     return loss
 
 
 @njit
-def choose_rate(weights: Any, rows: Any, labels: Any, l1: float, l2: float, intercept: bool) -> float:
+def choose_rate(weights: Any, intercept: float, rows: Any, labels: Any, penalty: Any) -> float:
     """The step size for ``'auto'``: of 2^k / mean |x|^2, k = -10 ... 3, the largest within 1 % of the best.
 
     Each candidate is tried on the rows in one pass from the given weights, scattered over the order they came in.
     """
-    count, width = len(labels), len(weights) - 1
+    count, width = len(labels), len(rows) // max(1, len(labels))
     square = 0.0
     for value in rows:
         square += np.float64(value) * np.float64(value)
@@ -129,8 +126,8 @@ def choose_rate(weights: Any, rows: Any, labels: Any, l1: float, l2: float, inte
     losses = np.empty(len(rates))
     for index in range(len(rates)):
         trial = weights.copy()
-        epoch(trial, shuffled, shuffled_labels, rates[index], 0, False, l1, l2, intercept)
-        losses[index] = total_loss(trial, shuffled, shuffled_labels)
+        moved, _ = epoch(trial, intercept, shuffled, shuffled_labels, rates[index], 0, False, penalty)
+        losses[index] = total_loss(trial, moved, shuffled, shuffled_labels)
         if not math.isfinite(losses[index]):
             losses[index] = math.inf
     best = losses.min()
