@@ -12,11 +12,15 @@ from .collector import Collector
 from .columns import array_extent, is_null, list_extent, reader, row_reader, writer
 from .declaration import Declaration
 from .layout import Layout
-from .memory import address_of, chunk_size, chunk_vector, guarded, load, state_clone, store, vector_type, zero_bytes
+from .memory import address_of, chunk_size, chunk_vector, guarded, load, prefetch, state_clone, store, vector_type, zero_bytes
 from .options import default_values
 from .sqltypes import SqlType
 from .state import as_state, state_type
 from .strings import string_bytes
+
+
+#: Where the native record of an overload has the address of the default options' record.
+_DEFAULTS = 48
 
 
 class Steps(NamedTuple):
@@ -29,6 +33,7 @@ class Steps(NamedTuple):
     skipped : what a state does about such a row, or None to leave the state alone.
     update : put a row of the columns into a state.
     merge : put a state into another.
+    arrays : how many growable arrays a state has.
     """
 
     open: Any
@@ -36,6 +41,7 @@ class Steps(NamedTuple):
     skipped: Any
     update: Any
     merge: Any
+    arrays: int
 
 
 def kernels(
@@ -44,7 +50,7 @@ def kernels(
     """The callbacks of an aggregate class as Python functions for Numba, with their signatures."""
     owner, settings = declaration.body, declaration.settings
     flags = declaration.jit_flags
-    self_type = state_type(owner, layout, flags)
+    self_type = state_type(owner, layout, declaration.options, flags)
     update = njit(owner.update, forceinline=True, **flags)
     merge, finish = (njit(getattr(owner, method), **flags) for method in ("merge", "finish"))
     names = [parameter.name for parameter in declaration.parameters]
@@ -56,11 +62,12 @@ def kernels(
         skipped=njit(owner.skipped, **flags) if hasattr(owner, "skipped") else None,
         update=njit(lambda self, columns, row: update(self, *read_row(columns, row)), forceinline=True),
         merge=merge,
+        arrays=layout.arrays,
     )
     wakes = _wakes(declaration, layout, flags, with_options)
     return {
         **_collecting_callbacks(steps, wakes, self_type, len(arguments)),
-        "finalize": _finalize_callback(declaration, finish, wakes[0], self_type),
+        "finalize": _finalize_callback(declaration, finish, wakes[0], self_type, layout),
     }
 
 
@@ -69,7 +76,7 @@ def collecting_kernels(
 ) -> dict[str, tuple[Callable[..., None], str]]:
     """The callbacks of a relation function: they collect rows; finishing a group is Python's."""
     layout = Layout.of(collector.state)
-    self_type = state_type(collector.state, layout, {})
+    self_type = state_type(collector.state, layout, (), {})
     readers = [reader(type_, "") for type_ in arguments]
     scope: dict[str, Any] = {
         "is_null": is_null, "load": load, "string_bytes": string_bytes, "list_extent": list_extent,
@@ -84,6 +91,7 @@ def collecting_kernels(
         skipped=None,
         update=njit(scope["append"]),
         merge=njit(scope["merge"]),
+        arrays=layout.arrays,
     )
     return _collecting_callbacks(steps, _wakes(None, layout, {}, with_options), self_type, len(arguments))
 
@@ -123,22 +131,25 @@ def _collecting_callbacks(
 
 
 def _finalize_callback(
-    declaration: Declaration, finish: Any, wake: Any, self_type: Any
+    declaration: Declaration, finish: Any, wake: Any, self_type: Any, layout: Layout
 ) -> tuple[Callable[..., None], str]:
-    write = writer(cast(SqlType, declaration.result))
+    open_result, write = writer(cast(SqlType, declaration.result))
     finish_empty = declaration.settings["empty"]
+    fetch_ahead = _fetch_ahead(layout.arrays)
 
     @njit
     def finish_states(address: int, states: int, result: int, count: int, offset: int) -> None:
+        place = open_result(result)
         for index in range(count):
+            fetch_ahead(states, index, count)
             state = load(states + 8 * index, np.int64)
             self = as_state(state, self_type)
             if load(state, np.int64) == 0:
                 if not finish_empty:
-                    write(result, offset + index, None)
+                    write(place, offset + index, None)
                     continue
                 wake(self, state, address)
-            write(result, offset + index, finish(self))
+            write(place, offset + index, finish(self))
 
     def finalize_callback(address: int, info: int, states: int, result: int, count: int, offset: int) -> None:
         guarded(finish_states, (address, states, result, count, offset), address, info)
@@ -147,14 +158,19 @@ def _finalize_callback(
 
 
 def _update_without_options(steps: Steps, wake: Any, self_type: Any) -> Any:
-    open_columns, skip, skipped, update, _ = steps
+    open_columns, skip, skipped, update, _, _ = steps
     ignore = skipped is None
     skipped = skipped or _nothing
+    fetch_ahead = _fetch_ahead(steps.arrays)
 
     @njit
     def update_chunk(address: int, info: int, chunk: int, states: int) -> None:
+        rows = chunk_size(chunk)
         columns = open_columns(chunk)
-        for row in range(chunk_size(chunk)):
+        grouped = load(states, np.int64) != load(states + 8 * (rows - 1), np.int64)
+        for row in range(rows):
+            if grouped:
+                fetch_ahead(states, row, rows)
             skipping = skip(columns, row)
             if ignore and skipping:
                 continue
@@ -171,10 +187,11 @@ def _update_without_options(steps: Steps, wake: Any, self_type: Any) -> Any:
 
 
 def _update_with_options(steps: Steps, wake: Any, self_type: Any, column_count: int) -> Any:
-    open_columns, skip, skipped, update, _ = steps
+    open_columns, skip, skipped, update, _, _ = steps
     ignore = skipped is None
     skipped = skipped or _nothing
     open_options, record_of = _options_functions(column_count)
+    fetch_ahead = _fetch_ahead(steps.arrays)
 
     @njit
     def update_chunk(address: int, info: int, chunk: int, states: int) -> None:
@@ -182,7 +199,10 @@ def _update_with_options(steps: Steps, wake: Any, self_type: Any, column_count: 
         columns = open_columns(chunk)
         options = open_options(chunk, rows)
         constant, checked = options[1], 0
+        grouped = load(states, np.int64) != load(states + 8 * (rows - 1), np.int64)
         for row in range(rows):
+            if grouped:
+                fetch_ahead(states, row, rows)
             skipping = skip(columns, row)
             if ignore and skipping:
                 continue
@@ -201,6 +221,21 @@ def _update_with_options(steps: Steps, wake: Any, self_type: Any, column_count: 
                 update(self, columns, row)
 
     return update_chunk
+
+
+def _fetch_ahead(arrays: int) -> Any:
+    """A compiled function that asks for the memory of states some rows ahead: with many groups each is a cache miss."""
+
+    @njit(forceinline=True)
+    def fetch_ahead(states: int, row: int, rows: int) -> None:
+        if row + 16 < rows:
+            state = load(states + 8 * (row + 16), np.int64)
+            prefetch(state)
+            prefetch(state + 64)
+        if arrays > 0 and row + 8 < rows:
+            prefetch(load(load(states + 8 * (row + 8), np.int64) + 16, np.int64))
+
+    return fetch_ahead
 
 
 @njit
@@ -256,7 +291,7 @@ def _wakes(declaration: Declaration | None, layout: Layout, flags: dict[str, Any
     options = declaration.options if declaration is not None else ()
     scope = {f"default{index}": value for index, value in enumerate(default_values(options))}
     wake = _wake(layout, init, flags, ", ".join(scope), dict(scope))
-    with_defaults = njit(lambda self, state, address: wake(self, state, address, 0))
+    with_defaults = njit(lambda self, state, address: wake(self, state, address, load(address + _DEFAULTS, np.int64)))
     if not with_options:
         return with_defaults, None
     if init is None:

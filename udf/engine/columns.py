@@ -36,6 +36,7 @@ from .memory import (
     load,
     store,
     struct_child,
+    text_address,
     unwrap,
     vector_assign_string,
     vector_data,
@@ -304,30 +305,45 @@ def _sequence_item(sequence: Any, index: Any) -> Any:
 # ------------------------------------------------------------------------------------------------------------ results
 
 
-def writer(type_: SqlType) -> Any:
-    """A compiled function ``write(vector, row, value)`` for a SQL type; a ``None`` becomes NULL."""
-    write = _value_writer(type_)
+class Writer(NamedTuple):
+    """Compiled functions that write one SQL type: ``open(vector)`` once a batch, ``write(place, row, value)`` per row."""
+
+    open: Callable[..., Any]
+    write: Callable[..., Any]
+
+
+def writer(type_: SqlType) -> Writer:
+    """Compiled functions that write a SQL type; a ``None`` becomes NULL."""
+    open_, write = _value_writer(type_)
     set_null = _null_writer(type_)
 
-    def write_value(vector: int, row: int, value: Any) -> None:
+    def write_value(place: Any, row: int, value: Any) -> None:
         raise TypeError("for compiled code")
 
     @overload(write_value, strict=False)
-    def _write_value(vector: Any, row: Any, value: Any) -> Any:
+    def _write_value(place: Any, row: Any, value: Any) -> Any:
         if isinstance(value, types.NoneType):
-            return lambda vector, row, value: set_null(vector, row)
+            return lambda place, row, value: set_null(place[0], row)
         if isinstance(value, types.Optional):
 
-            def write_optional(vector: int, row: int, value: Any) -> None:
+            def write_optional(place: Any, row: int, value: Any) -> None:
                 if value is None:
-                    set_null(vector, row)
+                    set_null(place[0], row)
                 else:
-                    write(vector, row, unwrap(value))
+                    write(place, row, unwrap(value))
 
             return write_optional
-        return lambda vector, row, value: write(vector, row, value)
+        return lambda place, row, value: write(place, row, value)
 
-    return njit(lambda vector, row, value: write_value(vector, row, value), inline="always")
+    return Writer(open_, njit(lambda place, row, value: write_value(place, row, value), inline="always"))
+
+
+@njit
+def mark_null(vector: int, row: int) -> None:
+    """Clear a row's bit in a vector's validity mask."""
+    vector_ensure_validity(vector)
+    word = vector_validity(vector) + ((row >> 6) << 3)
+    store(word, load(word, np.uint64) & ~(np.uint64(1) << np.uint64(row & 63)), np.uint64)
 
 
 def _null_writer(type_: SqlType) -> Any:
@@ -352,42 +368,47 @@ def _null_writer(type_: SqlType) -> Any:
 
 
 @njit
-def mark_null(vector: int, row: int) -> None:
-    """Clear a row's bit in a vector's validity mask."""
-    vector_ensure_validity(vector)
-    word = vector_validity(vector) + ((row >> 6) << 3)
-    store(word, load(word, np.uint64) & ~(np.uint64(1) << np.uint64(row & 63)), np.uint64)
+def _open_result(vector: int) -> tuple[int, int]:
+    return vector, vector_data(vector)
 
 
-def _value_writer(type_: SqlType) -> Any:
+@njit
+def _open_nested(vector: int) -> tuple[int, int]:
+    return vector, 0
+
+
+def _value_writer(type_: SqlType) -> Writer:
     if type_.name in STORAGE:
         return _flat_writer(type_)
     if type_.name in ("HUGEINT", "UHUGEINT"):
 
         @njit
-        def write_huge(vector: int, row: int, value: int) -> None:
-            store(vector_data(vector) + row * 16, np.int64(value), np.int64)
-            store(vector_data(vector) + row * 16 + 8, np.int64(-1) if value < 0 else np.int64(0), np.int64)
+        def write_huge(place: Any, row: int, value: int) -> None:
+            store(place[1] + row * 16, np.int64(value), np.int64)
+            store(place[1] + row * 16 + 8, np.int64(-1) if value < 0 else np.int64(0), np.int64)
 
-        return write_huge
+        return Writer(_open_result, write_huge)
     if type_.name == "VARCHAR":
 
         @njit
-        def write_text(vector: int, row: int, value: str) -> None:
-            raw = encode(value)
-            vector_assign_string(vector, row, address_of(raw), len(raw))
+        def write_text(place: Any, row: int, value: str) -> None:
+            if value._is_ascii:
+                vector_assign_string(place[0], row, text_address(value), len(value))
+            else:
+                raw = encode(value)
+                vector_assign_string(place[0], row, address_of(raw), len(raw))
 
-        return write_text
+        return Writer(_open_nested, write_text)
     if type_.name == "BLOB":
 
         @njit
-        def write_bytes(vector: int, row: int, value: np.ndarray) -> None:
+        def write_bytes(place: Any, row: int, value: np.ndarray) -> None:
             raw = np.empty(len(value), np.uint8)
             for index in range(len(value)):
                 raw[index] = value[index]
-            vector_assign_string(vector, row, address_of(raw), len(raw))
+            vector_assign_string(place[0], row, address_of(raw), len(raw))
 
-        return write_bytes
+        return Writer(_open_nested, write_bytes)
     if type_.name in ("LIST", "ARRAY"):
         return _sequence_writer(type_)
     if type_.name == "STRUCT":
@@ -395,30 +416,30 @@ def _value_writer(type_: SqlType) -> Any:
     raise TypeError(f"compiled functions cannot return {type_}")
 
 
-def _flat_writer(type_: SqlType) -> Any:
+def _flat_writer(type_: SqlType) -> Writer:
     storage = STORAGE[type_.name]
     size = np.dtype(storage).itemsize
     if np.dtype(storage).kind == "f" or type_.name in ("BOOLEAN", "BIGINT", "UBIGINT", "TIMESTAMP", "TIMESTAMPTZ"):
 
-        @njit
-        def write(vector: int, row: int, value: Any) -> None:
-            store(vector_data(vector) + row * size, storage(value), storage)
+        @njit(inline="always")
+        def write(place: Any, row: int, value: Any) -> None:
+            store(place[1] + row * size, storage(value), storage)
 
-        return write
+        return Writer(_open_result, write)
     low, high, name = int(np.iinfo(storage).min), int(np.iinfo(storage).max), type_.name
 
     @njit
-    def write_checked(vector: int, row: int, value: Any) -> None:
+    def write_checked(place: Any, row: int, value: Any) -> None:
         if value < low or value > high:
             raise OverflowError("the result", np.int64(value), "does not fit into " + name)
-        store(vector_data(vector) + row * size, storage(value), storage)
+        store(place[1] + row * size, storage(value), storage)
 
-    return write_checked
+    return Writer(_open_result, write_checked)
 
 
-def _sequence_writer(type_: SqlType) -> Any:
+def _sequence_writer(type_: SqlType) -> Writer:
     element = type_.element
-    write_element = writer(element)
+    open_element, write_element = writer(element)
     storage = STORAGE.get(element.name)
     size = np.dtype(storage).itemsize if storage else 0
 
@@ -434,39 +455,42 @@ def _sequence_writer(type_: SqlType) -> Any:
             )
 
         def fill_one_by_one(child: int, start: int, values: Any) -> None:
+            place = open_element(child)
             for index in range(len(values)):
-                write_element(child, start + index, values[index])
+                write_element(place, start + index, values[index])
 
         return fill_one_by_one
 
     if type_.name == "LIST":
 
         @njit
-        def write_list(vector: int, row: int, values: Any) -> None:
+        def write_list(place: Any, row: int, values: Any) -> None:
+            vector, entries = place
             start, length = list_size(vector), len(values)
             list_reserve(vector, start + length)
             list_set_size(vector, start + length)
             fill(list_child(vector), start, values)
-            entry = vector_data(vector) + row * 16
-            store(entry, start, np.int64)
-            store(entry + 8, np.int64(length), np.int64)
+            store(entries + row * 16, start, np.int64)
+            store(entries + row * 16 + 8, np.int64(length), np.int64)
 
-        return write_list
+        return Writer(_open_result, write_list)
     width = type_.size
 
     @njit
-    def write_array(vector: int, row: int, values: Any) -> None:
+    def write_array(place: Any, row: int, values: Any) -> None:
         if len(values) != width:
             raise ValueError("the result has", len(values), "elements, the declared array has", width)
-        fill(memory.array_child(vector), row * width, values)
+        fill(memory.array_child(place[0]), row * width, values)
 
-    return write_array
+    return Writer(_open_nested, write_array)
 
 
-def _struct_writer(type_: SqlType) -> Any:
+def _struct_writer(type_: SqlType) -> Writer:
     scope: dict[str, Any] = {"struct_child": struct_child}
     for index, (_, child) in enumerate(type_.fields):
-        scope[f"write{index}"] = writer(child)
-    lines = [f"    write{i}(struct_child(vector, {i}), row, value[{i}])\n" for i in range(len(type_.fields))]
-    exec("def write(vector, row, value):\n" + "".join(lines), scope)
-    return njit(scope["write"])
+        scope[f"open{index}"], scope[f"write{index}"] = writer(child)
+    count = range(len(type_.fields))
+    opened = "".join(f"open{i}(struct_child(vector, {i})), " for i in count)
+    lines = "".join(f"    write{i}(place[1][{i}], row, value[{i}])\n" for i in count)
+    exec(f"def open_(vector):\n    return vector, ({opened})\ndef write(place, row, value):\n{lines}", scope)
+    return Writer(njit(scope["open_"]), njit(scope["write"]))

@@ -9,12 +9,13 @@ from typing import Any
 from .declaration import DeclarationError
 from .sqltypes import SqlType, single
 
-HEADER_BYTES, ARRAY_BYTES, SCALAR_BYTES = 16, 24, 8
+HEADER_BYTES, ARRAY_BYTES = 16, 24
 
-NUMBERS = (
-    "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
-    "FLOAT", "DOUBLE", "DATE", "TIMESTAMP", "TIMESTAMPTZ",
-)  # fmt: skip
+#: The types of numbers that a state holds, and their bytes.
+NUMBERS = {
+    "BOOLEAN": 1, "TINYINT": 1, "SMALLINT": 2, "INTEGER": 4, "BIGINT": 8, "UTINYINT": 1, "USMALLINT": 2,
+    "UINTEGER": 4, "UBIGINT": 8, "FLOAT": 4, "DOUBLE": 8, "DATE": 4, "TIMESTAMP": 8, "TIMESTAMPTZ": 8,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Layout:
 
     @classmethod
     def of(cls, owner: type) -> Layout:
-        """Place the annotated attributes of a class, arrays first.
+        """Place the annotated attributes of a class: arrays, then scalars from the widest to the narrowest.
 
         Raises
         ------
@@ -48,10 +49,14 @@ class Layout:
         hints = typing.get_type_hints(owner, include_extras=True)
         typed = {name: _number(owner.__name__, name, hint) for name, hint in hints.items()}
         attributes, offset = {}, HEADER_BYTES
-        for name, (number, is_array) in sorted(typed.items(), key=lambda item: not item[1][1]):
+        for name, (number, is_array) in sorted(typed.items(), key=lambda item: -_bytes(*item[1])):
             attributes[name] = Attribute(name, number, is_array, offset, getattr(owner, name, None))
-            offset += ARRAY_BYTES if is_array else SCALAR_BYTES
-        return cls(attributes, sum(is_array for _, is_array in typed.values()), offset)
+            offset += _bytes(number, is_array)
+        return cls(attributes, sum(is_array for _, is_array in typed.values()), (offset + 7) // 8 * 8)
+
+
+def _bytes(number: SqlType, is_array: bool) -> int:
+    return ARRAY_BYTES if is_array else NUMBERS[number.name]
 
 
 def _number(owner: str, name: str, hint: Any) -> tuple[SqlType, bool]:

@@ -109,6 +109,17 @@ def address_of(typingctx: Any, array: Any) -> Any:
 
 
 @intrinsic
+def text_address(typingctx: Any, text: Any) -> Any:
+    """The address of a string's characters."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = cgutils.create_struct_proxy(text)(context, builder, args[0]).data
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return _ADDRESS(text), codegen
+
+
+@intrinsic
 def copy_bytes(typingctx: Any, target: Any, source: Any, count: Any) -> Any:
     """Copy memory that does not overlap."""
 
@@ -131,6 +142,21 @@ def zero_bytes(typingctx: Any, target: Any, count: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(_ADDRESS, types.int64), codegen
+
+
+@intrinsic
+def prefetch(typingctx: Any, address: Any) -> Any:
+    """Ask for the cache line at an address, which need not be a valid one."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function_type = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+        hints = [ir.Constant(number, hint) for hint in (1, 3, 1)]  # for writing, keep it, data
+        builder.call(function, [builder.inttoptr(args[0], pointer), *hints])
+        return context.get_dummy_value()
+
+    return types.void(_ADDRESS), codegen
 
 
 @intrinsic

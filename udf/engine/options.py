@@ -176,6 +176,12 @@ class Records:
             self._values[self._records[content]] = values
         return self._records[content]
 
+    def defaults(self) -> int:
+        """The address of the record of a call without options; 0 if some option has no default."""
+        if any(option.required for option in self._declaration.options) or self._declaration.kind == "table":
+            return 0
+        return self._pack(default_options(self._declaration), 0)
+
     def values(self, record: int) -> dict[str, Any]:
         """The options of a record."""
         return self._values[record]

@@ -21,7 +21,7 @@ _overloads: dict[int, Overload] = {}
 
 
 class _Record(ctypes.Structure):
-    _fields_ = [(name, c_int64) for name in ("size", "arrays", "update", "combine", "finalize", "compile")]
+    _fields_ = [(name, c_int64) for name in ("size", "arrays", "update", "combine", "finalize", "compile", "defaults")]
 
 
 class Overload:
@@ -73,6 +73,7 @@ class Overload:
                 from .relations import compile_overload
             else:
                 from .scalars import compile_overload
+            self._record.defaults = self.records.defaults()
             code = compile_overload(self.declaration, self.arguments, self.with_options)
             self._record.arrays = code.get("arrays", 0)
             for name in ("update", "combine", "finalize"):

@@ -88,7 +88,7 @@ def _value(overload: Overload, state: int) -> Any:
     layout = Layout.of(collector.state)
     arrays = [_array(state, index, attribute.number) for index, attribute in enumerate(layout.attributes.values())]
     columns = collector.columns(dict(zip(layout.attributes, arrays, strict=True)))
-    options = overload.records.values(header[1]) if header[1] else default_options(declaration)
+    options = overload.records.values(header[1]) if overload.with_options else default_options(declaration)
     value = declaration.body(*columns, **options)
     return value._asdict() if hasattr(value, "_asdict") else value
 

@@ -5,13 +5,13 @@
 ; A state is one block of DuckDB's memory:
 ;
 ;     declaration*   null until the first row arrives (an untouched state is the identity of merge)
-;     options*       the parsed options of this group, or null
+;     options*       the parsed options of this group
 ;     array[k]       the growable arrays
 ;     scalars        8 bytes each
 ;
 ; A growable array owns malloc'ed memory; ironlake_live_arrays counts the ones alive.
 
-%declaration = type { i64, i64, ptr, ptr, ptr, ptr }  ; state bytes, arrays, update, combine, finalize, compile
+%declaration = type { i64, i64, ptr, ptr, ptr, ptr, ptr }  ; state bytes, arrays, update, combine, finalize, compile, default options
 %array       = type { ptr, i64, i64 }                 ; memory, length in elements, capacity in bytes
 %header      = type { ptr, ptr }
 

@@ -20,17 +20,17 @@ def kernel(declaration: Declaration, arguments: tuple[SqlType, ...]) -> tuple[Ca
     readers = [reader(type_, f"argument {name}") for type_, name in zip(arguments, names, strict=False)]
     open_columns, has_null, read_row = row_reader(readers, nulls=settings["nulls"])
     body = njit(declaration.body, **declaration.jit_flags)
-    write = writer(cast(SqlType, declaration.result))
+    open_result, write = writer(cast(SqlType, declaration.result))
     skip_nulls = not settings["nulls"]
 
     @njit
     def scalar_chunk(chunk: int, result: int) -> None:
-        columns = open_columns(chunk)
+        columns, place = open_columns(chunk), open_result(result)
         for row in range(chunk_size(chunk)):
             if skip_nulls and has_null(columns, row):
-                write(result, row, None)
+                write(place, row, None)
             else:
-                write(result, row, body(*read_row(columns, row)))
+                write(place, row, body(*read_row(columns, row)))
 
     def scalar_callback(address: Any, info: Any, chunk: Any, result: Any) -> None:
         guarded(scalar_chunk, (chunk, result), address, info)

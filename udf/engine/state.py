@@ -18,8 +18,10 @@ from numba.core.imputils import lower_getattr_generic, lower_setattr_generic
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, models, overload, overload_method, register_model
 
+from .declaration import Parameter
 from .layout import Layout
 from .memory import STORAGE, array_reserve, load, store, writable_view, zero_bytes
+from .options import RECORD_SLOT
 from .sqltypes import SqlType
 
 
@@ -40,10 +42,17 @@ class StateType(types.Type):  # type: ignore[misc]
     """``self`` of one aggregate class; every class gets a subclass of its own, which carries its methods."""
 
     fields: dict[str, tuple[Any, int]]
+    options: dict[str, tuple[Any, int]]
     constants: dict[str, Any]
 
-    def __init__(self, name: str, fields: dict[str, tuple[Any, int]], constants: dict[str, Any]) -> None:
-        self.fields, self.constants = fields, constants
+    def __init__(
+        self,
+        name: str,
+        fields: dict[str, tuple[Any, int]],
+        options: dict[str, tuple[Any, int]],
+        constants: dict[str, Any],
+    ) -> None:
+        self.fields, self.options, self.constants = fields, options, constants
         super().__init__(name=name)
 
 
@@ -57,6 +66,8 @@ class _StateAttributes(AttributeTemplate):  # type: ignore[misc]
     def generic_resolve(self, state: StateType, name: str) -> Any:
         if name in state.fields:
             return state.fields[name][0]
+        if name in state.options:
+            return state.options[name][0]
         if name in state.constants:
             return self.context.resolve_value_type(state.constants[name])
         return None
@@ -67,7 +78,12 @@ def _get_attribute(context: Any, builder: Any, state: StateType, address: Any, n
     if name in state.constants:
         value = state.constants[name]
         return context.get_constant_generic(builder, context.typing_context.resolve_value_type(value), value)
-    type_, offset = state.fields[name]
+    if name in state.fields:
+        type_, offset = state.fields[name]
+    else:
+        type_, offset = state.options[name]
+        record = builder.add(address, ir.Constant(ir.IntType(64), 8))
+        address = builder.load(builder.inttoptr(record, ir.IntType(64).as_pointer()))
     slot = builder.add(address, ir.Constant(ir.IntType(64), offset))
     if isinstance(type_, ArrayType):
         return slot
@@ -204,14 +220,23 @@ def _numpy(dtype: Any) -> Any:
     return getattr(np, str(dtype))
 
 
+_OPTION_TYPES = {
+    "DOUBLE": types.float64, "FLOAT": types.float64, "BIGINT": types.int64, "INTEGER": types.int64,
+    "BOOLEAN": types.boolean,
+}  # fmt: skip
+
+
 def _numba_type(number: SqlType, in_array: bool) -> Any:
     if number.name == "BOOLEAN":
         return types.uint8 if in_array else types.boolean
     return getattr(types, np.dtype(STORAGE[number.name]).name)
 
 
-def state_type(owner: type, layout: Layout, flags: dict[str, Any]) -> StateType:
-    """The Numba type of ``self`` for a class; its other methods are compiled with ``flags`` when they are called."""
+def state_type(owner: type, layout: Layout, options: tuple[Parameter, ...], flags: dict[str, Any]) -> StateType:
+    """The Numba type of ``self`` for a class; its other methods are compiled with ``flags`` when they are called.
+
+    Options that are plain numbers can be read as attributes: they stand in the record that the state points to.
+    """
     fields = {
         attribute.name: (
             ArrayType(_numba_type(attribute.number, True)) if attribute.is_array else _numba_type(attribute.number, False),
@@ -231,7 +256,12 @@ def state_type(owner: type, layout: Layout, flags: dict[str, Any]) -> StateType:
     register_model(kind)(_AddressModel)
     for name, method in methods.items():
         overload_method(kind, name, jit_options=flags, strict=False)(_resolving_to(method))
-    return kind(f"{owner.__qualname__}.self#{id(kind)}", fields, constants)
+    readable = {
+        option.name: (_OPTION_TYPES[option.types[0].name], 8 + index * RECORD_SLOT + 8)
+        for index, option in enumerate(options)
+        if option.types[0].name in _OPTION_TYPES and option.name not in fields
+    }
+    return kind(f"{owner.__qualname__}.self#{id(kind)}", fields, readable, constants)
 
 
 def _resolving_to(method: Any) -> Any:

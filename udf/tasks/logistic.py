@@ -14,7 +14,8 @@ from .model import LinearModel
 from .sgd import FULL, REORDER, SAMPLE_ROWS, Penalty, choose_rate, decayed, descend, epoch, shrink
 from .vectors import padded
 
-_ROW_BYTES = np.float32().nbytes
+_VALUE_BYTES = np.float32().nbytes
+_ZERO_ONE, _MINUS_ONE = np.array([0.0, 1.0]), np.array([-1.0, 1.0])
 
 
 @aggregate(fastmath=REORDER, boundscheck=False)
@@ -60,27 +61,18 @@ class logistic_fit:  # noqa: N801 - the SQL name
     """
 
     weights: list[FLOAT]  # padded to whole vectors
+    kept: list[FLOAT]  # kept rows, end to end, each behind its label +1 or -1
     intercept: float
-    rows: list[FLOAT]  # kept rows, end to end
-    labels: list[FLOAT]  # of the kept rows, +1 or -1
-    width: int
     n: int
     step: int
     loss: float
     product: float
-    l1: float
-    l2: float
-    fit_intercept: bool
-    epochs: int
+    rate: float  # the option, or what was chosen
+    now: float  # of the next step
+    width: INTEGER
     automatic: bool
     pending: bool  # the step size is still to be chosen
     keeping: bool  # rows are kept
-    penalised: bool
-    rate: float  # the option, or what was chosen
-    now: float  # of the next step
-    decay: float
-    tolerance: float
-    buffer_bytes: float
     skip_nulls: bool
     minus: bool  # negative labels were given as -1
 
@@ -104,13 +96,10 @@ class logistic_fit:  # noqa: N801 - the SQL name
             raise ValueError("option decay must be above 0 and at most 1, got", decay)
         self.automatic = self.pending = step_size is None
         self.keeping = self.pending or epochs > 1
-        self.penalised = l1 > 0 or l2 > 0
         if step_size is not None:
             if not (step_size > 0 and math.isfinite(step_size)):
                 raise ValueError("option step_size must be above 0, got", step_size)
             self.rate = self.now = step_size
-        self.l1, self.l2, self.fit_intercept, self.epochs = l1, l2, fit_intercept, epochs
-        self.decay, self.tolerance, self.buffer_bytes = decay, tolerance, buffer_mb * 1e6
         self.skip_nulls = on_null == "skip"
         self.width = -1
         self.product = 1.0
@@ -132,7 +121,7 @@ class logistic_fit:  # noqa: N801 - the SQL name
             self.keep(sign, features)
         if not self.pending:
             self.descend(sign, features)
-        elif len(self.labels) >= SAMPLE_ROWS:
+        elif self.n >= SAMPLE_ROWS:
             self.choose()
 
     def open(self, width):
@@ -150,7 +139,7 @@ class logistic_fit:  # noqa: N801 - the SQL name
             self.explain(features)
         if self.fit_intercept:
             self.intercept += scale
-        if self.penalised:
+        if self.l1 > 0 or self.l2 > 0:
             shrink(weights, self.width, self.now, self.l1, self.l2)
         self.loss += max(-agreement, 0.0)
         self.product *= 1 + tail
@@ -170,20 +159,21 @@ class logistic_fit:  # noqa: N801 - the SQL name
 
     def keep(self, sign, features):
         """Keep a row, to choose the step size on or for further epochs."""
+        at, stride = len(self.kept), self.width + 1
+        if self.epochs > 1 and (at + stride) * _VALUE_BYTES > self.buffer_mb * 1e6:
+            raise ValueError("the rows of a group outgrow buffer_mb; raise it or train with epochs 1")
+        self.kept.resize(at + stride)
+        kept = self.kept[:]
+        kept[at] = sign
         for index in range(len(features)):
+            kept[at + 1 + index] = features[index]
             if not math.isfinite(features[index]):
                 self.explain(features)
-        used = (len(self.labels) + 1) * (self.width + 1) * _ROW_BYTES
-        if self.epochs > 1 and used > self.buffer_bytes:
-            raise ValueError("the rows of a group outgrow buffer_mb; raise it or train with epochs 1")
-        for index in range(len(features)):
-            self.rows.append(features[index])
-        self.labels.append(sign)
 
     def choose(self):
         """Choose the step size on the kept rows, and take the steps on them."""
         penalty = Penalty(self.l1, self.l2, self.fit_intercept)
-        self.rate = choose_rate(self.weights[:], self.intercept, self.rows[:], self.labels[:], penalty)
+        self.rate = choose_rate(self.weights[:], self.intercept, self.kept[:], self.width, penalty)
         self.now = self.rate
         self.start()
 
@@ -191,15 +181,14 @@ class logistic_fit:  # noqa: N801 - the SQL name
         """The step size is known: take the steps on the kept rows."""
         self.pending = False
         self.keeping = self.epochs > 1
-        self.replay(self.rows[:], self.labels[:])
+        self.replay(self.kept[:])
         if not self.keeping:
-            self.rows.resize(0)
-            self.labels.resize(0)
+            self.kept.resize(0)
 
-    def replay(self, rows, labels):
+    def replay(self, kept):
         """Take the steps on kept rows."""
-        for row in range(len(labels)):
-            self.descend(labels[row], rows[row * self.width : (row + 1) * self.width])
+        for at in range(0, len(kept), self.width + 1):
+            self.descend(kept[at], kept[at + 1 : at + 1 + self.width])
 
     def merge(self, other):
         if other.n == 0:
@@ -211,16 +200,15 @@ class logistic_fit:  # noqa: N801 - the SQL name
         if self.pending and not other.pending:
             self.adopt(other)
         elif other.pending and not self.pending:
-            self.replay(other.rows[:], other.labels[:])
+            self.replay(other.kept[:])
         elif not self.pending:
             self.average(other)
         if self.keeping:
-            self.rows.extend(other.rows)
-            self.labels.extend(other.labels)
-            if self.pending and len(self.labels) >= SAMPLE_ROWS:
-                self.choose()
+            self.kept.extend(other.kept)
         self.n += other.n
         self.minus = self.minus or other.minus
+        if self.pending and self.n >= SAMPLE_ROWS:
+            self.choose()
 
     def adopt(self, other):
         """Go on from another state's model with the rows kept here."""
@@ -243,19 +231,21 @@ class logistic_fit:  # noqa: N801 - the SQL name
     def finish(self) -> LinearModel | None:
         if self.n == 0:
             return None
-        weights, intercept, rows, labels = self.weights[:].copy(), self.intercept, self.rows[:], self.labels[:]
+        weights, intercept, kept = self.weights[:], self.intercept, self.kept[:]
         rate, loss, steps = self.rate, self.loss + math.log(self.product), self.step
         penalty = Penalty(self.l1, self.l2, self.fit_intercept)
+        if self.keeping:
+            weights = weights.copy()
         if self.pending:
-            rate = choose_rate(weights, intercept, rows, labels, penalty)
-            intercept, loss = epoch(weights, intercept, rows, labels, rate, 0, True, penalty)
+            rate = choose_rate(weights, intercept, kept, self.width, penalty)
+            intercept, loss = epoch(weights, intercept, kept, self.width, rate, 0, True, penalty)
             steps = self.n
         history = np.empty(self.epochs)
         history[0] = loss / self.n
         done, converged = 1, False
         while done < self.epochs and not converged:
             now = rate if self.automatic else rate * self.decay**done
-            intercept, loss = epoch(weights, intercept, rows, labels, now, steps, self.automatic, penalty)
+            intercept, loss = epoch(weights, intercept, kept, self.width, now, steps, self.automatic, penalty)
             history[done] = loss / self.n
             steps += self.n
             converged = history[done - 1] - history[done] < self.tolerance * abs(history[done - 1])
@@ -266,7 +256,7 @@ class logistic_fit:  # noqa: N801 - the SQL name
             "logistic",
             weights[: self.width],
             intercept,
-            np.array([-1.0 if self.minus else 0.0, 1.0]),
+            _MINUS_ONE if self.minus else _ZERO_ONE,
             self.n,
             done,
             converged,

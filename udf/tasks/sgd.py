@@ -1,6 +1,7 @@
 """The inner loops of logistic regression by incremental gradient descent, on plain arrays.
 
-Weights are a float32 array, padded (see `vectors.padded`); the intercept is a float64. With margin ``z = w.x + b`` and label
+Weights are a float32 array, padded (see `vectors.padded`); the intercept is a float64. Kept rows stand end to end in one
+float32 array, each behind its label. With margin ``z = w.x + b`` and label
 ``y = +1 or -1`` the loss of a row is ``log(1 + exp(-y z))`` and its step is
 
     w += a (1[y = 1] - sigmoid(z)) x,    b likewise,    then the proximal step of the penalty on w:
@@ -69,15 +70,14 @@ class Penalty(NamedTuple):
 
 @njit
 def epoch(
-    weights: Any, intercept: float, rows: Any, labels: Any, rate: float, taken: int, automatic: bool, penalty: Any
+    weights: Any, intercept: float, kept: Any, width: int, rate: float, taken: int, automatic: bool, penalty: Any
 ) -> tuple[float, float]:
-    """One pass over rows laid end to end: the new intercept and the sum of the losses, each taken before its step."""
-    width = len(rows) // max(1, len(labels))
+    """One pass over kept rows: the new intercept and the sum of the losses, each taken before its step."""
     loss, product = 0.0, 1.0
-    for row in range(len(labels)):
-        features = rows[row * width : (row + 1) * width]
+    for row in range(len(kept) // (width + 1)):
+        at = row * (width + 1)
         now = decayed(rate, taken + row, automatic)
-        agreement, tail, scale = descend(weights, intercept, features, labels[row], now)
+        agreement, tail, scale = descend(weights, intercept, kept[at + 1 : at + 1 + width], kept[at], now)
         if penalty.fit_intercept:
             intercept += scale
         if penalty.l1 > 0 or penalty.l2 > 0:
@@ -91,43 +91,42 @@ def epoch(
 
 
 @njit
-def total_loss(weights: Any, intercept: float, rows: Any, labels: Any) -> float:
+def total_loss(weights: Any, intercept: float, kept: Any, width: int) -> float:
     """The sum of the losses without any step."""
-    width = len(rows) // max(1, len(labels))
     loss = 0.0
-    for row in range(len(labels)):
-        agreement = labels[row] * (dot(weights, rows[row * width : (row + 1) * width]) + intercept)
+    for at in range(0, len(kept), width + 1):
+        agreement = kept[at] * (dot(weights, kept[at + 1 : at + 1 + width]) + intercept)
         loss += max(-agreement, 0.0) + math.log1p(math.exp(-abs(agreement)))
     return loss
 
 
 @njit
-def choose_rate(weights: Any, intercept: float, rows: Any, labels: Any, penalty: Any) -> float:
+def choose_rate(weights: Any, intercept: float, kept: Any, width: int, penalty: Any) -> float:
     """The step size for ``'auto'``: of 2^k / mean |x|^2, k = -10 ... 3, the largest within 1 % of the best.
 
     Each candidate is tried on the rows in one pass from the given weights, scattered over the order they came in.
     """
-    count, width = len(labels), len(rows) // max(1, len(labels))
+    stride = width + 1
+    count = len(kept) // stride
     square = 0.0
-    for value in rows:
-        square += np.float64(value) * np.float64(value)
-    unit = count / (square + count) if square > 0 else 1.0
+    for value in kept:
+        square += np.float64(value) * np.float64(value)  # with the labels: the intercept is a feature of 1
+    unit = count / square
     if count < FEWEST_ROWS:
         return unit
-    stride = int(count * 0.618) | 1
-    while math.gcd(stride, count) != 1:
-        stride += 2
-    shuffled, shuffled_labels = np.empty_like(rows), np.empty_like(labels)
-    for position in range(count):
-        source = position * stride % count
-        shuffled[position * width : (position + 1) * width] = rows[source * width : (source + 1) * width]
-        shuffled_labels[position] = labels[source]
+    hop = int(count * 0.618) | 1
+    while math.gcd(hop, count) != 1:
+        hop += 2
+    scattered = np.empty_like(kept)
+    for row in range(count):
+        source = row * hop % count
+        scattered[row * stride : (row + 1) * stride] = kept[source * stride : (source + 1) * stride]
     rates = unit * 2.0 ** np.arange(-10, 4)
     losses = np.empty(len(rates))
     for index in range(len(rates)):
         trial = weights.copy()
-        moved, _ = epoch(trial, intercept, shuffled, shuffled_labels, rates[index], 0, False, penalty)
-        losses[index] = total_loss(trial, moved, shuffled, shuffled_labels)
+        moved, _ = epoch(trial, intercept, scattered, width, rates[index], 0, False, penalty)
+        losses[index] = total_loss(trial, moved, scattered, width)
         if not math.isfinite(losses[index]):
             losses[index] = math.inf
     best = losses.min()

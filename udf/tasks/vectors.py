@@ -184,7 +184,7 @@ _FIRST = int(_ROUND.view(np.int32)) - 512
 _STEPS, _WIDTH, _LIMIT = np.float32(32), np.float32(1 / 32), np.float32(16)
 
 
-@njit
+@njit(fastmath=False)  # a caller's freedom to reorder sums would undo the rounding
 def sigmoid(score: float) -> float:
     """``1 / (1 + exp(-score))`` within 1e-7, by a cubic from a table: each row's step waits for it.
 
@@ -214,7 +214,7 @@ def _as_bits(typingctx: Any, value: Any) -> Any:
 _SHIFT = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer in the low bits
 
 
-@njit
+@njit(fastmath=False)  # as above
 def exp_of_negative(value: float) -> float:
     """``exp(value)`` for ``value <= 0`` within 6e-9 of relative error.
 
