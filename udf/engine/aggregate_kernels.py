@@ -12,8 +12,8 @@ from .collector import Collector
 from .columns import array_extent, is_null, list_extent, reader, row_reader, writer
 from .declaration import Declaration
 from .layout import Layout
-from .memory import address_of, chunk_size, chunk_vector, guarded, load, prefetch, state_clone, store, vector_type, zero_bytes
-from .options import default_values
+from .memory import address_of, chunk_size, chunk_vector, guarded, load, prefetch, state_clone, store, zero_bytes
+from .options import CAPACITY, default_values
 from .sqltypes import SqlType
 from .state import as_state, state_type
 from .strings import string_bytes
@@ -245,28 +245,26 @@ def _nothing(self: Any) -> None:
 
 def _options_functions(column: int) -> tuple[Any, Any]:
     """Compiled functions: look at a chunk's options once, and find the record of a row."""
-    from .option_codec import CAPACITY, all_rows_alike, encode, options_record, release_type, token_of
+    from .option_codec import options_record, rows_alike, write_row
+
+    @njit
+    def write(vector: int, row: int, content: Any, facts: Any) -> None:
+        if write_row(vector, row, address_of(content), address_of(facts)) == 0:
+            raise ValueError("the options are longer than 64 KiB")
 
     @njit
     def open_options(chunk: int, rows: int) -> Any:
         vector = chunk_vector(chunk, column)
-        handle = vector_type(vector)
         content = np.empty(CAPACITY, np.uint8)
-        alike = all_rows_alike(vector, handle, 0, rows)
-        length = encode(vector, handle, 0, content, 0)
-        release_type(handle)
-        #              length, token, and the record last found for a token
-        facts = np.array([length, token_of(content[:length]), 0, 0])
-        return vector, alike, content, facts
+        facts = np.zeros(4, np.int64)  # length, token, and the record last found for a token
+        write(vector, 0, content, facts)
+        return vector, rows_alike(vector, rows) != 0, content, facts
 
     @njit
     def record_of(options: Any, address: int, info: int, state: int, row: int) -> int:
         vector, alike, content, facts = options
         if not alike:
-            handle = vector_type(vector)
-            facts[0] = encode(vector, handle, row, content, 0)
-            facts[1] = token_of(content[: facts[0]])
-            release_type(handle)
+            write(vector, row, content, facts)
         if load(state, np.int64) != 0:
             record = load(state + 8, np.int64)
             if load(record, np.int64) != facts[1]:

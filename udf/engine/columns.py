@@ -431,7 +431,7 @@ def _flat_writer(type_: SqlType) -> Writer:
     @njit
     def write_checked(place: Any, row: int, value: Any) -> None:
         if value < low or value > high:
-            raise OverflowError("the result", np.int64(value), "does not fit into " + name)
+            raise OverflowError("the result", np.int64(value), "does not fit into", name)
         store(place[1] + row * size, storage(value), storage)
 
     return Writer(_open_result, write_checked)

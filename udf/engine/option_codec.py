@@ -1,4 +1,7 @@
-"""The compiled half of options: the canonical form of a row's value, its hash, and reading a record."""
+"""The compiled half of options: the canonical form of a row's value, its hash, and reading a record.
+
+Writing the canonical form depends on no function, so it is compiled once and called by name: `link`.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,12 @@ from .memory import (
     struct_child,
     type_array_size,
     vector_data,
+    vector_type,
     vector_validity,
     view,
+    writable_view,
 )
-from .options import RECORD_SLOT
+from .options import CAPACITY, RECORD_SLOT
 from .sqltypes import SqlType
 from .strings import decode as decode_text
 from .strings import string_bytes
@@ -48,8 +53,6 @@ _WIDTHS = np.zeros(64, np.int64)
 for _id, _width in {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 2, 8: 4, 9: 8, 10: 4, 11: 8, 16: 16, 32: 16}.items():
     _WIDTHS[_id] = _width
 
-CAPACITY = 1 << 16
-
 
 @njit
 def release_type(handle: int) -> None:
@@ -60,8 +63,8 @@ def release_type(handle: int) -> None:
 
 @njit
 def _put(out: np.ndarray, at: int, source: int, count: int) -> int:
-    if at + count > len(out):
-        raise ValueError("the options are longer than 64 KiB")
+    if at < 0 or at + count > len(out):
+        return -1
     copy_bytes(address_of(out) + at, source, count)
     return at + count
 
@@ -74,8 +77,8 @@ def _put_count(out: np.ndarray, at: int, count: int) -> int:
 
 @njit
 def _put_byte(out: np.ndarray, at: int, byte: int) -> int:
-    if at >= len(out):
-        raise ValueError("the options are longer than 64 KiB")
+    if at < 0 or at >= len(out):
+        return -1
     out[at] = byte
     return at + 1
 
@@ -91,9 +94,9 @@ def _put_name(out: np.ndarray, at: int, handle: int, index: int) -> int:
     return at
 
 
-@njit(types.int64(types.int64, types.int64, types.int64, types.uint8[::1], types.int64))
+@njit
 def encode(vector, handle, row, out, at):  # type: ignore[no-untyped-def]
-    """Append the canonical form of one value; answers the new length."""
+    """Append the canonical form of one value; answers the new length, or -1 if it is too long."""
     kind = _type_id(handle)
     if is_null(vector_validity(vector), row) or kind == 36:
         return _put_byte(out, at, 36)
@@ -150,7 +153,7 @@ def encode(vector, handle, row, out, at):  # type: ignore[no-untyped-def]
     return _put(out, at, vector_data(vector) + row * width, width)
 
 
-@njit(types.boolean(types.int64, types.int64, types.int64, types.int64))
+@njit
 def all_rows_alike(vector, handle, first, rows):  # type: ignore[no-untyped-def]
     """Whether rows are the same bit by bit, as the rows of a constant are. False tells nothing."""
     validity = vector_validity(vector)
@@ -180,13 +183,40 @@ def all_rows_alike(vector, handle, first, rows):  # type: ignore[no-untyped-def]
     return _compare_bytes(start, start + width, (rows - 1) * width) == 0
 
 
-@njit
-def token_of(content: np.ndarray) -> int:
+def _token(out: np.ndarray, length: int) -> int:
     """FNV-1a, 64 bits; never 0."""
     digest = np.uint64(0xCBF29CE484222325)
-    for byte in content:
-        digest = (digest ^ np.uint64(byte)) * np.uint64(0x100000001B3)
+    for index in range(length):
+        digest = (digest ^ np.uint64(out[index])) * np.uint64(0x100000001B3)
     return np.int64(digest | np.uint64(1))
+
+
+_token_of = njit(_token)
+
+
+def _write_row(vector: int, row: int, content: int, facts: int) -> int:
+    """Write the canonical form of a row to ``content``, and its length and token to ``facts``; 0 if it is too long."""
+    out = writable_view(content, CAPACITY, np.uint8)
+    handle = vector_type(vector)
+    length = encode(vector, handle, row, out, 0)
+    release_type(handle)
+    if length < 0:
+        return 0
+    store(facts, length, np.int64)
+    store(facts + 8, _token_of(out, length), np.int64)
+    return 1
+
+
+def _alike(vector: int, rows: int) -> int:
+    """Whether all rows are the same bit by bit."""
+    handle = vector_type(vector)
+    alike = all_rows_alike(vector, handle, 0, rows)
+    release_type(handle)
+    return 1 if alike else 0
+
+
+write_row = external("ironlake_options_write_row", types.int64, 4)
+rows_alike = external("ironlake_options_alike", types.int64, 2)
 
 
 def record_reader(options: tuple[Parameter, ...]) -> Any:
@@ -222,3 +252,11 @@ def _value_reader(type_: SqlType) -> Any:
         dtype = np.float64 if type_.element.name in ("DOUBLE", "FLOAT") else np.int64
         return njit(lambda slot: view(load(slot + 8, np.int64), load(slot + 16, np.int64), dtype))
     return njit(lambda slot: load(slot + 8, np.int64))
+
+
+def callbacks() -> dict[str, tuple[Any, str]]:
+    """What `options.link` compiles."""
+    return {
+        "ironlake_options_write_row": (_write_row, "int64(int64, int64, int64, int64)"),
+        "ironlake_options_alike": (_alike, "int64(int64, int64)"),
+    }

@@ -10,17 +10,35 @@ from __future__ import annotations
 
 import ctypes
 import decimal
+import functools
 import json
 import struct
 from typing import Any
 
 import numpy as np
+from llvmlite import binding as llvm
 
+from . import machine
 from .declaration import REQUIRED, Declaration, Parameter, closest
 from .sqltypes import SqlType
 
 RECORD_SLOT = 24
+#: Most bytes of the canonical form of an options value.
+CAPACITY = 1 << 16
 _INTEGERS = {2: "b", 3: "h", 4: "i", 5: "q", 6: "B", 7: "H", 8: "I", 9: "Q"}
+
+
+@functools.cache
+def link() -> None:
+    """Make the functions that write canonical forms visible to compiled code."""
+
+    def build() -> dict[str, tuple[Any, str]]:
+        from .option_codec import callbacks
+
+        return callbacks()
+
+    for symbol, address in machine.compile_functions(build, machine.fingerprint("options")).items():
+        llvm.add_symbol(symbol, address)
 
 
 def decode(content: bytes) -> Any:

@@ -14,7 +14,7 @@ from llvmlite import binding as llvm
 
 from . import capi
 from .declaration import Declaration
-from .options import Records
+from .options import Records, link
 from .sqltypes import SqlType
 
 _overloads: dict[int, Overload] = {}
@@ -74,6 +74,8 @@ class Overload:
             else:
                 from .scalars import compile_overload
             self._record.defaults = self.records.defaults()
+            if self.with_options and self.declaration.kind != "scalar":
+                link()
             code = compile_overload(self.declaration, self.arguments, self.with_options)
             self._record.arrays = code.get("arrays", 0)
             for name in ("update", "combine", "finalize"):

@@ -20,7 +20,7 @@ from numba.extending import infer_getattr, intrinsic, models, overload, overload
 
 from .declaration import Parameter
 from .layout import Layout
-from .memory import STORAGE, array_reserve, load, store, writable_view, zero_bytes
+from .memory import STORAGE, array_reserve, copy_bytes, load, store, writable_view, zero_bytes
 from .options import RECORD_SLOT
 from .sqltypes import SqlType
 
@@ -208,10 +208,23 @@ def _resize(array: Any, length: Any) -> Any:
 
 @overload_method(ArrayType, "extend", strict=False)
 def _extend(array: Any, values: Any) -> Any:
+    size = array.dtype.bitwidth // 8
+    if isinstance(values, ArrayType) and values.dtype == array.dtype:
+
+        def extend_with_same(array: Any, values: Any) -> None:
+            before, count = len(array), len(values)
+            array.resize(before + count)
+            memory = load(array_address(array), np.int64)
+            copy_bytes(memory + before * size, load(array_address(values), np.int64), count * size)
+
+        return extend_with_same
+
     def extend(array: Any, values: Any) -> None:
         before = len(array)
         array.resize(before + len(values))
-        array[before:] = values[:]
+        target = array_view(array)
+        for index in range(len(values)):
+            target[before + index] = values[index]
 
     return extend
 

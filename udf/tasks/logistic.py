@@ -212,7 +212,8 @@ class logistic_fit:  # noqa: N801 - the SQL name
 
     def adopt(self, other):
         """Go on from another state's model with the rows kept here."""
-        self.weights[:] = other.weights[:]
+        self.weights.resize(0)
+        self.weights.extend(other.weights)
         self.intercept, self.rate, self.now, self.step = other.intercept, other.rate, other.now, other.step
         self.loss, self.product = other.loss, other.product
         self.start()

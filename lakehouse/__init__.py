@@ -1,0 +1,6 @@
+"""Tables on disk: a directory of Delta tables as one database (`Lake`), and the scan that reads any Delta table."""
+
+from . import functions
+from .lake import Lake, open
+
+__all__ = ["open", "Lake", "functions"]

@@ -1,0 +1,357 @@
+"""A lake: a directory whose subdirectories are Delta tables, used as one database."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .schema import quote_name, quote_text
+from .snapshot import Snapshot, is_table, open_snapshot, usable_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+    import pyarrow as pa
+    from rich.table import Table
+
+_TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MODES = ("error", "append", "overwrite")
+
+
+def open(root: str | Path) -> Lake:
+    """Open a lake: a local directory that holds one Delta table in each subdirectory.
+
+    Nothing is created until the first write, so the directory need not exist.
+
+    Parameters
+    ----------
+    root : str or pathlib.Path
+        The directory.
+
+    Returns
+    -------
+    Lake
+
+    Raises
+    ------
+    NotADirectoryError
+        `root` is a file.
+    ValueError
+        `root` is itself a Delta table, a URL, or a path that the libraries underneath cannot address.
+
+    Examples
+    --------
+    >>> lake = ironlake.open("shop")
+    >>> lake.write("sales", duckdb.sql("SELECT 'pear' AS item, 3 AS pieces"))
+    0
+    >>> lake.sql("SELECT sum(pieces) FROM sales").fetchall()
+    [(3,)]
+    """
+    path = usable_path(root, "ironlake.open: ")
+    if path.is_file():
+        raise NotADirectoryError(f"ironlake.open: {str(path)!r} is a file; expected a directory of Delta tables")
+    if is_table(path):
+        raise ValueError(
+            f"ironlake.open: {str(path)!r} is a Delta table; open the directory that holds it, {str(path.parent)!r}, "
+            "or read the table with lake_scan"
+        )
+    return Lake(path)
+
+
+class Lake:
+    """The Delta tables in one directory; made by `ironlake.open`.
+
+    In SQL every table is a view of its own name, and a statement always sees the newest version. A relation from
+    `table` keeps the version that it was made with.
+
+    A lake holds one DuckDB connection, which like any DuckDB connection serves one thread at a time: other threads take
+    their own with `connect`.
+
+    Attributes
+    ----------
+    root : pathlib.Path
+        The directory, absolute; a table is the subdirectory of its name.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._views: set[str] = set()
+
+    def tables(self) -> list[str]:
+        """The names of the tables, sorted."""
+        if not self.root.is_dir():
+            return []
+        return sorted(child.name for child in self.root.iterdir() if is_table(child))
+
+    def table(self, name: str, version: int | None = None) -> duckdb.DuckDBPyRelation:
+        """A table as a lazy DuckDB relation, fixed to one version.
+
+        Parameters
+        ----------
+        name : str
+            The table.
+        version : int, optional
+            The version, from 0 on; by default the one that is newest now.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+
+        Raises
+        ------
+        FileNotFoundError
+            The lake has no such table, or a data file of that version is gone.
+        ValueError
+            The table has no such version.
+
+        Examples
+        --------
+        >>> lake.table("sales", version=0).filter("pieces > 1").fetchall()
+        [('pear', 3)]
+        """
+        from .scan import scan_sql
+
+        return self._refreshed().sql(scan_sql(self._snapshot("Lake.table", name, version)))
+
+    def version(self, name: str) -> int:
+        """The newest version of a table; the first one is 0."""
+        return self._snapshot("Lake.version", name).version
+
+    def history(self, name: str) -> pa.Table:
+        """What was done to a table, newest commit first.
+
+        Parameters
+        ----------
+        name : str
+            The table.
+
+        Returns
+        -------
+        pyarrow.Table
+            One row a commit: version BIGINT, timestamp TIMESTAMPTZ, operation VARCHAR, parameters and metrics
+            MAP(VARCHAR, VARCHAR), engine VARCHAR.
+        """
+        import pyarrow as pa
+
+        texts = pa.map_(pa.string(), pa.string())
+        schema = pa.schema(
+            {
+                "version": pa.int64(),
+                "timestamp": pa.timestamp("us", "UTC"),
+                "operation": pa.string(),
+                "parameters": texts,
+                "metrics": texts,
+                "engine": pa.string(),
+            }
+        )
+        commits = self._snapshot("Lake.history", name).delta.history()
+        rows = [
+            {
+                "version": commit["version"],
+                "timestamp": commit.get("timestamp", 0) * 1000,
+                "operation": commit.get("operation"),
+                "parameters": _texts(commit.get("operationParameters")),
+                "metrics": _texts(commit.get("operationMetrics")),
+                "engine": commit.get("engineInfo"),
+            }
+            for commit in commits
+        ]
+        return pa.Table.from_pylist(rows, schema)
+
+    def write(
+        self,
+        name: str,
+        data: Any,
+        mode: Literal["error", "append", "overwrite"] = "error",
+        partition_by: str | Sequence[str] | None = None,
+    ) -> int:
+        """Write rows to a table in one atomic commit, creating the table if need be.
+
+        Parameters
+        ----------
+        name : str
+            The table: a letter or underscore, then letters, digits and underscores.
+        data : object with ``__arrow_c_stream__`` or ``__arrow_c_array__``
+            A DuckDB relation, a PyArrow table, batch or stream of batches, a pandas or Polars data frame. Streams are
+            written as they come, in bounded memory. Fixed-size lists are stored as lists, timestamps in microseconds.
+        mode : {'error', 'append', 'overwrite'}
+            What to do if the table exists. Appended rows must have the table's columns, in any order, with types that
+            fit into the table's without loss. Overwriting replaces rows, columns and partitions; earlier versions
+            stay readable.
+        partition_by : str or sequence of str, optional
+            Columns whose values become directories, so that a filter on them skips files. Delta cannot tell an empty
+            string from NULL in such a column.
+
+        Returns
+        -------
+        int
+            The version that this commit made.
+
+        Raises
+        ------
+        FileExistsError
+            The table exists and `mode` is 'error'.
+        TypeError
+            `data` is not a table, or a column has a type that Delta cannot store.
+        ValueError
+            `name`, `mode` or `partition_by` is not valid, or the data does not fit the table.
+
+        Examples
+        --------
+        >>> lake.write("sales", duckdb.sql("SELECT 'fig' AS item, 7 AS pieces"), mode="append")
+        1
+        """
+        from .write import write
+
+        if mode not in _MODES:
+            raise ValueError(f"Lake.write: mode is {mode!r}; expected one of {', '.join(map(repr, _MODES))}")
+        where = f"Lake.write({name!r}): "
+        if not isinstance(name, str) or not _TABLE_NAME.fullmatch(name):
+            raise ValueError(f"{where}the name is not valid; expected a letter or _, then letters, digits and _")
+        if twins := [other for other in self.tables() if other.lower() == name.lower() and other != name]:
+            raise ValueError(f"{where}the lake has a table {twins[0]!r}, and SQL does not tell the two names apart")
+        return write(self.root / name, data, mode, partition_by, where)
+
+    def sql(self, query: str) -> duckdb.DuckDBPyRelation:
+        """Run SQL in which every table of the lake is a view, always at its newest version.
+
+        Data frames and Arrow tables in the caller's variables are visible too, as in `duckdb.sql`.
+
+        Parameters
+        ----------
+        query : str
+            One statement, or several of which the last gives the result.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            The lazy result of a query; None for other statements, as in `duckdb.sql`.
+        """
+        return self._refreshed().sql(query)
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """A new in-memory database in which every table of the lake is a view, always at its newest version.
+
+        Returns
+        -------
+        duckdb.DuckDBPyConnection
+            Tables created later appear after ``lake.attach(con)``.
+        """
+        import duckdb
+
+        connection = duckdb.connect()
+        self.attach(connection)
+        return connection
+
+    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Create the views of `connect` in any connection; call it again to see tables created since.
+
+        Parameters
+        ----------
+        connection : duckdb.DuckDBPyConnection
+            A connection to a database that knows Ironlake's functions.
+
+        Raises
+        ------
+        duckdb.CatalogException
+            The database has a table of the same name.
+        """
+        for name in self.tables():
+            _create_view(connection, name, self.root / name)
+
+    def _refreshed(self) -> duckdb.DuckDBPyConnection:
+        """The lake's own connection, with a view for each table that exists now."""
+        if self._connection is None:
+            import duckdb
+
+            self._connection = duckdb.connect()
+            # `duckdb.sql` finds the caller's data frames; through our methods the caller is some frames further up.
+            self._connection.execute("SET python_scan_all_frames = true")
+        tables = set(self.tables())
+        for name in self._views - tables:
+            self._connection.execute(f"DROP VIEW IF EXISTS {quote_name(name)}")
+        self._views &= tables
+        for name in tables - self._views:
+            if _create_view(self._connection, name, self.root / name):
+                self._views.add(name)
+        return self._connection
+
+    def _snapshot(self, method: str, name: str, version: int | None = None) -> Snapshot:
+        """A version of a table of this lake; `method` is for the error message."""
+        where = f"{method}({name!r}): "
+        tables = self.tables()
+        if name not in tables:
+            close = difflib.get_close_matches(str(name), tables, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"its tables are {', '.join(tables) or '(none yet)'}"
+            raise FileNotFoundError(f"{where}the lake {str(self.root)!r} has no such table; {hint}")
+        return open_snapshot(self.root / name, version, where)
+
+    def _summary(self) -> list[tuple[str, str, str, str]]:
+        """Name, rows, version and size of each table, for people to read."""
+        return [_summary_row(self, name) for name in self.tables()]
+
+    def __repr__(self) -> str:
+        return f"Lake({str(self.root)!r}, tables={self.tables()})"
+
+    def __rich__(self) -> Table:
+        from rich.table import Table
+
+        table = Table("table", title=str(self.root), title_justify="left")
+        for heading in ("rows", "version", "size"):
+            table.add_column(heading, justify="right")
+        for row in self._summary():
+            table.add_row(*row)
+        return table
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        heading = "".join(f"<th>{text}</th>" for text in ("table", "rows", "version", "size"))
+        rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self._summary())
+        return f"<table><caption>{escape(str(self.root))}</caption><tr>{heading}</tr>{rows}</table>"
+
+
+def _create_view(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> bool:
+    """Create the view that reads a table's newest version whenever it is used; False if the table is unreadable.
+
+    One damaged table must not keep the others out of reach: its view then raises the reason when it is queried.
+    """
+    import duckdb
+
+    view = f"CREATE OR REPLACE VIEW {quote_name(name)} AS"
+    try:
+        connection.execute(f"{view} FROM query(lake_scan_sql({quote_text(str(path))}, NULL))")
+    except duckdb.CatalogException:
+        raise
+    except duckdb.Error as error:
+        connection.execute(f"{view} SELECT error({quote_text(str(error))}) AS unreadable")
+        return False
+    return True
+
+
+def _texts(values: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """The entries of a commit's JSON object as pairs of texts."""
+    return [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in (values or {}).items()]
+
+
+def _summary_row(lake: Lake, name: str) -> tuple[str, str, str, str]:
+    try:
+        snapshot = lake._snapshot("Lake", name)
+    except (OSError, ValueError) as error:
+        return name, "unreadable", "", str(error)
+    rows = "unknown" if snapshot.rows is None else f"{snapshot.rows:,}"
+    return name, rows, str(snapshot.version), _size(snapshot.size)
+
+
+def _size(count: float) -> str:
+    """A number of bytes for people to read."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
