@@ -8,9 +8,11 @@ they come from Numba's front end and are linked into the callback, which is opti
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from llvmlite import binding as llvm
 from numba import cfunc
 from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.compiler_lock import global_compiler_lock
@@ -31,12 +33,38 @@ def compile_callback(function: Callable[..., Any], signature: str) -> ObjectCode
         with _front_end_only() as environments:
             callback = cfunc(signature)(function)
         library = callback._library
+        library._final_module = _with_recursion(library._final_module)
         library._optimize_final_module()
         module = library._final_module
         module.verify()
+        missing = [item.name for item in module.functions if item.is_declaration and item.name.startswith("_ZN")]
+        if missing:
+            raise RuntimeError(f"a compiled function is not linked: {missing[0]}")
         used = {variable.name for variable in module.global_variables}
         kept = [(name, list(environment.consts)) for name, environment in environments.items() if name in used]
         return ObjectCode(callback.native_name, library._codegen._tm.emit_object(module), kept)
+
+
+def _with_recursion(module: Any) -> Any:
+    """Resolve the calls of functions to themselves, which Numba leaves to the moment of loading."""
+    marks = [item.name for item in module.global_variables if item.name.startswith(_UNRESOLVED)]
+    if not marks:
+        return module
+    text = str(module)
+    for mark in marks:
+        symbol = mark.removeprefix(_UNRESOLVED)
+        if not any(item.name == symbol and not item.is_declaration for item in module.functions):
+            raise RuntimeError(f"a recursive function calls itself with other types than it was called with: {symbol}")
+        text = re.sub(
+            rf'^(@"?{re.escape(mark)}"?) = external (?:local_unnamed_addr )?global ptr.*$',
+            rf"\1 = internal constant ptr @{symbol}",
+            text,
+            flags=re.M,
+        )
+    return llvm.parse_assembly(text)
+
+
+_UNRESOLVED = ".numba.unresolved$"
 
 
 @contextlib.contextmanager

@@ -198,7 +198,7 @@ def _write_row(vector: int, row: int, content: int, facts: int) -> int:
     """Write the canonical form of a row to ``content``, and its length and token to ``facts``; 0 if it is too long."""
     out = writable_view(content, CAPACITY, np.uint8)
     handle = vector_type(vector)
-    length = encode(vector, handle, row, out, 0)
+    length = encode(vector, handle, row, out, np.int64(0))
     release_type(handle)
     if length < 0:
         return 0
@@ -210,7 +210,7 @@ def _write_row(vector: int, row: int, content: int, facts: int) -> int:
 def _alike(vector: int, rows: int) -> int:
     """Whether all rows are the same bit by bit."""
     handle = vector_type(vector)
-    alike = all_rows_alike(vector, handle, 0, rows)
+    alike = all_rows_alike(vector, handle, np.int64(0), rows)
     release_type(handle)
     return 1 if alike else 0
 

@@ -1,0 +1,139 @@
+"""The command line: ``ironlake demo``, ``ironlake sql``, ``ironlake run`` and ``ironlake functions``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import duckdb
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+import ironlake
+
+from .output import Format, show
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+app = typer.Typer(
+    help="Machine-learning systems as functions over tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+LakeOption = Annotated[
+    Path | None, typer.Option("--lake", metavar="DIR", help="Directory of Delta tables; each becomes a view.")
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print the result.")]
+
+
+def main() -> None:
+    """Run the command line; the entry point of the ``ironlake`` program."""
+    app()
+
+
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to build the lakehouse.")] = Path(
+        "ironlake-demo"
+    ),
+    force: Annotated[
+        bool, typer.Option("--force", help="Build it even among other files; nothing but the demo's tables is touched.")
+    ] = False,
+) -> None:
+    """Build a lakehouse from real images of digits, train on it in SQL, predict and evaluate."""
+    from .demo import run
+
+    with _one_line_errors():
+        run(directory, force=force, console=Console())
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One or more SQL statements; the last result is printed.")],
+    lake: LakeOption = None,
+    format: FormatOption = Format.table,
+) -> None:
+    """Run SQL in DuckDB with all of Ironlake's functions."""
+    with _one_line_errors():
+        show(_connect(lake).sql(query), format)
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(metavar="FILE.sql", help="SQL statements; each result is printed.")],
+    lake: LakeOption = None,
+    format: FormatOption = Format.table,
+) -> None:
+    """Run a file of SQL statements in one session."""
+    with _one_line_errors():
+        text = file.read_text(encoding="utf-8")
+        connection = _connect(lake)
+        with _one_line_errors(f"{file}: "):
+            statements = connection.extract_statements(text)
+        for number, statement in enumerate(statements, 1):
+            with _one_line_errors(f"{file}, statement {number}: "):
+                show(connection.sql(statement), format)
+
+
+@app.command()
+def functions(
+    pattern: Annotated[str, typer.Argument(help="Show only functions with this text in their name.")] = "",
+) -> None:
+    """List the SQL functions."""
+    from rich.table import Table
+
+    with _one_line_errors():
+        rows = ironlake.connect().execute(
+            "SELECT name, kind, signature, description FROM ironlake_functions() WHERE contains(name, lower(?))",
+            [pattern],
+        )
+        table = Table("name", "kind", "signature", "description", row_styles=["", "dim"])
+        for row in rows.fetchall():
+            table.add_row(*map(escape, row))
+        if not table.row_count:
+            raise ValueError(f"no function has {pattern!r} in its name; `ironlake functions` lists them all")
+        Console().print(table)
+
+
+@app.command()
+def version() -> None:
+    """Print the versions of Ironlake, DuckDB and Python."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    typer.echo(f"ironlake {ironlake.__version__}, duckdb {duckdb.__version__}, python {python}")
+
+
+def _connect(lake: Path | None) -> DuckDBPyConnection:
+    """A new database, with the views of a lake if one is given."""
+    if lake is None:
+        return ironlake.connect()
+    if not lake.exists():
+        raise FileNotFoundError(f"--lake: the directory {str(lake)!r} does not exist")
+    return ironlake.open(lake).connect()
+
+
+@contextlib.contextmanager
+def _one_line_errors(place: str = "") -> Iterator[None]:
+    """Report what the user can mend as one red line and exit code 1; a bug of ours keeps its traceback."""
+    try:
+        yield
+    except BrokenPipeError:
+        # The reader of our output (`head`, a pager) has seen enough; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+    except (duckdb.Error, OSError, ValueError, TypeError, RuntimeError) as error:
+        if isinstance(error, typer.Exit):
+            raise
+        # DuckDB adds the query with a caret under the place; the user has just typed it.
+        message = " ".join(str(error).split("\n\nLINE ")[0].split())
+        Console(stderr=True, soft_wrap=True).print(f"[red]{escape(place + message)}[/red]", highlight=False)
+        raise typer.Exit(1) from None
+
+
