@@ -1,6 +1,6 @@
 """A million models in one GROUP BY, beside DuckDB's own `avg` over the same groups.
 
-    python benchmarks/groups.py
+python benchmarks/groups.py
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Time alternatives in one run: they take turns, so that a machine that slows down slows all of them.
 
 Reported are medians and, since absolute times depend on the machine, ratios to the first case. Each run is also
-appended to a Delta table of measurements, ``benchmark_runs`` in the lake of ``--lake DIR`` (default ``benchmark-lake``).
+appended to a Delta table of measurements, ``benchmark_runs``, in the lake of ``--lake DIR``.
 """
 
 from __future__ import annotations

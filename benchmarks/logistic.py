@@ -68,35 +68,39 @@ def data(rows: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return matrix, random.random(rows) < probability
 
 
+def compare(rows: int, width: int) -> None:
+    """Compare at one number of features."""
+    matrix, labels = data(rows, width)
+    features = pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), width)
+    connection = duckdb.connect()
+    connection.register("arrow_rows", pa.table({"label": labels, "features": features}))
+    connection.execute("CREATE TABLE rows AS FROM arrow_rows")
+
+    def query(threads: int, call: str) -> object:
+        connection.execute(f"SET threads = {threads}")
+        return connection.sql(f"SELECT {call} FROM rows").fetchall()
+
+    fit = "logistic_fit(label, features, {'step_size': 0.01})"
+    sklearn = SGDClassifier(
+        loss="log_loss", alpha=1e-6, learning_rate="constant", eta0=0.01, shuffle=False, max_iter=1, tol=None
+    )
+    cases = {
+        "bare Numba loop": lambda: bare_loop(matrix, labels, 0.01),
+        "counting aggregate, 1 thread": lambda: query(1, "count_rows(label, features)"),
+        "logistic_fit, 1 thread": lambda: query(1, fit),
+        "logistic_fit, 2 threads": lambda: query(2, fit),
+        "scikit-learn SGDClassifier": lambda: sklearn.fit(matrix, labels),
+    }
+    Benchmark(f"logistic regression, one pass, d = {width}", rows, cases).run(5)
+
+
 def main() -> None:
     """Run the comparison."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=2_000_000)
     rows = parser.parse_known_args()[0].rows
     for width in (5, 28, 300):
-        count = rows if width < 300 else rows // 8
-        matrix, labels = data(count, width)
-        features = pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), width)
-        connection = duckdb.connect()
-        connection.register("arrow_rows", pa.table({"label": labels, "features": features}))
-        connection.execute("CREATE TABLE rows AS FROM arrow_rows")
-
-        def query(threads: int, call: str, connection=connection) -> object:
-            connection.execute(f"SET threads = {threads}")
-            return connection.sql(f"SELECT {call} FROM rows").fetchall()
-
-        fit = "logistic_fit(label, features, {'step_size': 0.01})"
-        sklearn = SGDClassifier(
-            loss="log_loss", alpha=1e-6, learning_rate="constant", eta0=0.01, shuffle=False, max_iter=1, tol=None
-        )
-        cases = {
-            "bare Numba loop": lambda matrix=matrix, labels=labels: bare_loop(matrix, labels, 0.01),
-            "counting aggregate, 1 thread": lambda query=query: query(1, "count_rows(label, features)"),
-            "logistic_fit, 1 thread": lambda query=query: query(1, fit),
-            "logistic_fit, 2 threads": lambda query=query: query(2, fit),
-            "scikit-learn SGDClassifier": lambda matrix=matrix, labels=labels: sklearn.fit(matrix, labels),
-        }
-        Benchmark(f"logistic regression, one pass, d = {width}", count, cases).run(5)
+        compare(rows if width < 300 else rows // 8, width)
 
 
 if __name__ == "__main__":

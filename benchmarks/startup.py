@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 from harness import Benchmark
 
@@ -51,15 +52,14 @@ def main() -> None:
             "e.py": LOGISTIC,
         }
         for name, program in programs.items():
-            with open(os.path.join(folder, name), "w") as file:
-                file.write(program)
-        cache = os.path.join(folder, "cache")
+            Path(folder, name).write_text(program)
+        cache = str(Path(folder, "cache"))
 
         def process(name: str, cold: bool = False) -> None:
             if cold:
                 shutil.rmtree(cache, ignore_errors=True)
             environment = {**os.environ, "IRONLAKE_CACHE_DIR": cache}
-            subprocess.run([sys.executable, os.path.join(folder, name)], env=environment, check=True)
+            subprocess.run([sys.executable, str(Path(folder, name))], env=environment, check=True)
 
         cases = {
             "import duckdb, numba": lambda: process("a.py"),

@@ -1,6 +1,6 @@
 """A table function that streams 50 M rows from a Python generator, beside DuckDB reading the same Arrow reader.
 
-    python benchmarks/stream.py
+python benchmarks/stream.py
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def batches(rows: int) -> Iterator[pa.RecordBatch]:
 
 
 @ironlake.table
-def stream_numbers(rows: int) -> "TABLE":  # noqa: F821 - SQL's word
+def stream_numbers(rows: int) -> TABLE:  # noqa: F821 - SQL's word
     """Stream integers and their halves."""
     return batches(rows)
 
@@ -40,7 +40,9 @@ def main() -> None:
         return connection.sql("SELECT sum(i), sum(half) FROM reader").fetchall()
 
     cases = {
-        "DuckDB's range()": lambda: connection.sql(f"SELECT sum(i), sum(i * 0.5::DOUBLE) FROM range({ROWS}) t(i)").fetchall(),
+        "DuckDB's range()": lambda: connection.sql(
+            f"SELECT sum(i), sum(i * 0.5::DOUBLE) FROM range({ROWS}) t(i)"
+        ).fetchall(),
         "DuckDB over the Arrow reader": from_reader,
         "table function": lambda: connection.sql(f"SELECT sum(i), sum(half) FROM stream_numbers({ROWS})").fetchall(),
     }

@@ -45,8 +45,16 @@ def ironlake_functions() -> pa.Table:
 
 def reference_page() -> str:
     """The reference of all functions of the package in Markdown, made from their docstrings."""
-    lines = ["# Reference", "", "Every function, as `FROM ironlake_functions()` lists them. Made by", "`python -m ironlake.catalog`.", ""]
-    own = [declarations[name] for name in sorted(declarations) if declarations[name].body.__module__.startswith("ironlake")]
+    lines = [
+        "# Reference",
+        "",
+        "Every function, as `FROM ironlake_functions()` lists them. Made by",
+        "`python -m ironlake.catalog`.",
+        "",
+    ]
+    own = [
+        declarations[name] for name in sorted(declarations) if declarations[name].body.__module__.startswith("ironlake")
+    ]
     for declaration in own:
         text = declaration.documentation.text.split("\nExamples\n")[0].strip()
         lines += [f"## {declaration.name}", "", f"`{declaration.signature}` ({declaration.kind})", ""]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,12 +129,13 @@ def _one_line_errors(place: str = "") -> Iterator[None]:
         # The reader of our output (`head`, a pager) has seen enough; keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
-    except (duckdb.Error, OSError, ValueError, TypeError, RuntimeError) as error:
-        if isinstance(error, typer.Exit):
+    except Exception as error:
+        from deltalake.exceptions import DeltaError
+
+        known = (duckdb.Error, DeltaError, OSError, ValueError, TypeError, RuntimeError)
+        if isinstance(error, typer.Exit) or not isinstance(error, known):
             raise
-        # DuckDB adds the query with a caret under the place; the user has just typed it.
-        message = " ".join(str(error).split("\n\nLINE ")[0].split())
+        # DuckDB adds the query with a caret under the place, deltalake a stack of its own.
+        message = " ".join(re.split(r"\n\nLINE |\n +0: ", str(error))[0].split())
         Console(stderr=True, soft_wrap=True).print(f"[red]{escape(place + message)}[/red]", highlight=False)
         raise typer.Exit(1) from None
-
-

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .lakehouse import Lake, open
+from .lakehouse.schema import quote_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,19 +30,21 @@ def steps(data: Path) -> list[Step]:
     """List the steps, reading the images from the Parquet file `data`."""
     return [
         Step(
-            "Load 1,797 images of 8 x 8 pixels; every fifth one is kept for the test",
+            "Load 1,797 images of 8 x 8 pixels; every fifth one is for the test",
             f"""\
-SELECT id, list_transform(pixels, lambda pixel: pixel / 16)::FLOAT[64] AS image, digit::INTEGER AS digit,
+SELECT id, list_transform(pixels, lambda p: p / 16)::FLOAT[64] AS image,
+       digit::INTEGER AS digit,
        CASE WHEN id % 5 = 4 THEN 'test' ELSE 'train' END AS split
-FROM read_parquet('{str(data).replace("'", "''")}')
+FROM read_parquet({quote_text(str(data))})
 ORDER BY id""",
             "digits",
         ),
         Step(
-            "Train ten models, one a digit against the rest, in one GROUP BY",
+            "Train ten models in one GROUP BY: each digit against the rest",
             """\
 SELECT 'is ' || class AS name, class::INTEGER AS digit,
-       logistic_fit(digits.digit = class, image, {'epochs': 20, 'l2': 1e-4}) AS model
+       logistic_fit(digits.digit = class, image,
+                    {'epochs': 20, 'l2': 1e-4}) AS model
 FROM digits, range(10) AS classes(class)
 WHERE split = 'train'
 GROUP BY class
@@ -49,18 +52,20 @@ ORDER BY class""",
             "models",
         ),
         Step(
-            "Train one model on all rows: is the digit odd?",
+            "Train one more on all images: is the digit odd?",
             """\
-SELECT 'is odd' AS name, NULL::INTEGER AS digit, logistic_fit(digit % 2 = 1, image, {'epochs': 20}) AS model
+SELECT 'is odd' AS name, NULL::INTEGER AS digit,
+       logistic_fit(digit % 2 = 1, image, {'epochs': 20}) AS model
 FROM digits
 WHERE split = 'train'""",
             "models",
             "append",
         ),
         Step(
-            "Predict the digit of every test image: the model that is surest",
+            "Predict each test image: the digit whose model is surest",
             """\
-SELECT id, digits.digit, arg_max(models.digit, predict_proba(model, image)) AS predicted,
+SELECT id, digits.digit,
+       arg_max(models.digit, predict_proba(model, image)) AS predicted,
        max(predict_proba(model, image)) AS probability
 FROM digits, models
 WHERE split = 'test' AND models.digit IS NOT NULL
@@ -71,9 +76,11 @@ ORDER BY id""",
         Step(
             "Evaluate each model on the test images",
             """\
-SELECT name, any_value(model.epochs) AS epochs, any_value(model.loss) AS train_loss,
-       binary_metrics(CASE WHEN name = 'is odd' THEN digits.digit % 2 = 1 ELSE digits.digit = models.digit END,
-                      predict_proba(model, image)) AS metrics
+SELECT name, any_value(model.loss) AS train_loss,
+       binary_metrics(
+           CASE WHEN name = 'is odd' THEN digits.digit % 2 = 1
+                ELSE digits.digit = models.digit END,
+           predict_proba(model, image)) AS metrics
 FROM digits, models
 WHERE split = 'test'
 GROUP BY name
@@ -121,7 +128,7 @@ def run(directory: str | Path, force: bool, console: Console) -> Lake:
         task = progress.add_task("", total=len(plan))
         for number, step in enumerate(plan, 1):
             progress.update(task, description=step.title)
-            console.print(f"\n[bold]{number}. {step.title}[/bold] [dim]-> table {step.table}[/dim]")
+            console.print(f"\n[bold]{number}. {step.title}[/bold]\n[dim]-- the result becomes table {step.table}[/dim]")
             console.print(Syntax(step.sql, "sql", background_color="default", word_wrap=True))
             lake.write(step.table, lake.sql(step.sql), mode=step.mode)
             progress.advance(task)
@@ -163,7 +170,7 @@ def _evaluation(lake: Lake) -> Table:
     from rich.table import Table
 
     table = Table("model", title="Test images", title_justify="left")
-    columns = ["train_loss", "accuracy", "precision", "recall", "f1_score", "log_loss", "roc_auc"]
+    columns = ["train_loss", "accuracy", "precision", "recall", "roc_auc"]
     for column in columns:
         table.add_column(column.replace("_", " "), justify="right")
     numbers = ", ".join(["train_loss", *(f"metrics.{column}" for column in columns[1:])])

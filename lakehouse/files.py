@@ -101,13 +101,15 @@ def _partition_value(text: str | None) -> str | None:
 
 def _log_statistics(count: int, statistics: dict[str, dict[str, str]], schema: pa.Schema) -> dict[str, Any]:
     """A file's statistics in the log's form, from those that COPY returns (texts by quoted column name)."""
+    import pyarrow.types as is_
+
     nulls: dict[str, int] = {}
     smallest: dict[str, Any] = {}
     largest: dict[str, Any] = {}
     for field in schema:
         found = statistics.get(quote_name(field.name))
-        if found is None:
-            continue
+        if found is None or is_.is_struct(field.type):
+            continue  # the log wants a struct's statistics field by field
         if "null_count" in found:
             nulls[field.name] = int(found["null_count"])
         bounds = _bounds(found, field.type)

@@ -1,1 +1,1 @@
-"""Functions: how they reach SQL (`ironlake.udf.engine`) and the machine-learning tasks themselves (`ironlake.udf.tasks`)."""
+"""Functions: how they reach SQL (`ironlake.udf.engine`), and the machine-learning tasks (`ironlake.udf.tasks`)."""

@@ -18,7 +18,6 @@ from .sqltypes import SqlType
 from .state import as_state, state_type
 from .strings import string_bytes
 
-
 #: Where the native record of an overload has the address of the default options' record.
 _DEFAULTS = 48
 
@@ -283,7 +282,9 @@ def _assignments(layout: Layout) -> str:
     return "".join(f"    self.{attribute.name} = {attribute.default!r}\n" for attribute in attributes)
 
 
-def _wakes(declaration: Declaration | None, layout: Layout, flags: dict[str, Any], with_options: bool) -> tuple[Any, Any]:
+def _wakes(
+    declaration: Declaration | None, layout: Layout, flags: dict[str, Any], with_options: bool
+) -> tuple[Any, Any]:
     """Compiled functions that make an untouched state a fresh one: with default options, and with a record of some."""
     init = getattr(declaration.body, "init", None) if declaration is not None else None
     options = declaration.options if declaration is not None else ()
@@ -301,7 +302,12 @@ def _wakes(declaration: Declaration | None, layout: Layout, flags: dict[str, Any
 
 def _wake(layout: Layout, init: Any, flags: dict[str, Any], values: str, scope: dict[str, Any]) -> Any:
     """Zeros, the declaration's address, the options' record, default values, ``init``."""
-    scope |= {"zero_bytes": zero_bytes, "store": store, "int64": np.int64, "init": njit(init, **flags) if init else None}
+    scope |= {
+        "zero_bytes": zero_bytes,
+        "store": store,
+        "int64": np.int64,
+        "init": njit(init, **flags) if init else None,
+    }
     source = (
         "def wake(self, state, address, record):\n"
         f"    zero_bytes(state, {layout.size})\n"

@@ -9,7 +9,6 @@ work on states of their own, which ``combine`` merges pairwise; ``finalize`` wri
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from . import machine
 from .declaration import Declaration, DeclarationError, Documentation, Parameter, parameters_of, result_of

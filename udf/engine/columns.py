@@ -20,9 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
-from numba.extending import models, overload, register_model
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, models, overload, register_model
 
 from . import memory
 from .memory import (
@@ -165,7 +164,7 @@ def _sequence_reader(type_: SqlType, what: str) -> Reader:
 
 def _struct_reader(type_: SqlType, what: str) -> Reader:
     children = [reader(child, f"{what}.{name}") for name, child in type_.fields]
-    record = namedtuple("Record", [name for name, _ in type_.fields], rename=True)  # type: ignore[misc]  # noqa: PYI024
+    record = namedtuple("Record", [name for name, _ in type_.fields], rename=True)  # type: ignore[misc]
     scope: dict[str, Any] = {"record": record, "struct_child": struct_child, "vector_validity": vector_validity}
     scope |= {"vector_data": vector_data, "refuse": _refuse_null_field}
     for index, (child, (name, _)) in enumerate(zip(children, type_.fields, strict=True)):
@@ -306,7 +305,7 @@ def _sequence_item(sequence: Any, index: Any) -> Any:
 
 
 class Writer(NamedTuple):
-    """Compiled functions that write one SQL type: ``open(vector)`` once a batch, ``write(place, row, value)`` per row."""
+    """Compiled functions that write one SQL type: ``open(vector)`` a batch, ``write(place, row, value)`` a row."""
 
     open: Callable[..., Any]
     write: Callable[..., Any]

@@ -31,7 +31,7 @@ def compile_callback(function: Callable[..., Any], signature: str) -> ObjectCode
     """Compile a Python function and what it calls to the object code of a C callback."""
     with global_compiler_lock:
         with _front_end_only() as environments:
-            callback = cfunc(signature)(function)
+            callback: Any = cfunc(signature)(function)
         library = callback._library
         library._final_module = _with_recursion(library._final_module)
         library._optimize_final_module()
@@ -75,7 +75,7 @@ def _front_end_only() -> Iterator[dict[str, Any]]:
     are forgotten at the end, since Python could call them; they are compiled anew when it does.
     """
     environments: dict[str, Any] = {}
-    foreign: set[Dispatcher] = set()
+    foreign: set[Any] = set()
 
     def finalize(library: Any) -> None:
         for linked in dict.fromkeys(library._linking_libraries):

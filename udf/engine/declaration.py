@@ -161,7 +161,8 @@ def parameters_of(
         hints = typing.get_type_hints(function, include_extras=True)
     except NameError:
         hints = dict(function.__annotations__)
-    columns, options = [], []
+    columns: list[Parameter] = []
+    options: list[Parameter] = []
     for parameter in list(inspect.signature(function).parameters.values())[skip:]:
         if parameter.name == leave_out:
             continue

@@ -121,7 +121,6 @@ def add(declaration: Declaration, function: Callable[..., Any]) -> None:
     declarations[declaration.name], functions[declaration.name] = declaration, function
 
 
-
 def _register(connection: c_void_p, cell: c_int64, declaration: Declaration) -> None:
     """Register a function, or the overloads of it that the database does not know yet."""
     machine.runtime()
@@ -158,7 +157,11 @@ def _overloads_of(declaration: Declaration) -> list[Overload]:
 
 
 def _register_set(
-    connection: c_void_p, declaration: Declaration, kind: str, overloads: list[Overload], make: Callable[[Overload], int]
+    connection: c_void_p,
+    declaration: Declaration,
+    kind: str,
+    overloads: list[Overload],
+    make: Callable[[Overload], int],
 ) -> None:
     functions_set = c_void_p(getattr(capi, f"create_{kind}_function_set")(declaration.name.encode()))
     for overload in overloads:
@@ -182,7 +185,9 @@ def _make_aggregate(overload: Overload) -> int:
     assert overload.declaration.result is not None
     capi.aggregate_function_set_return_type(function, capi.logical_type(overload.declaration.result))
     addresses = machine.runtime()
-    callbacks = (addresses[f"ironlake_{name}"] for name in ("state_size", "state_init", "update", "combine", "finalize"))
+    callbacks = (
+        addresses[f"ironlake_{name}"] for name in ("state_size", "state_init", "update", "combine", "finalize")
+    )
     capi.aggregate_function_set_functions(function, *callbacks)
     capi.aggregate_function_set_destructor(function, addresses["ironlake_destroy"])
     capi.aggregate_function_set_special_handling(function)

@@ -49,7 +49,7 @@ def _signature(declaration: Declaration) -> inspect.Signature:
 
 
 def _connection() -> duckdb.DuckDBPyConnection:
-    """This thread's connection to the private database."""
+    """The thread's connection to the private database."""
     if not hasattr(_local, "connection"):
         _local.connection = private_database().cursor()
     connection: duckdb.DuckDBPyConnection = _local.connection

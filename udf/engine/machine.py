@@ -120,7 +120,9 @@ def _platform() -> bytes:
     import llvmlite
     import numba
 
-    engine = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.iterdir()) if path.suffix in (".py", ".ll"))
+    engine = b"".join(
+        path.read_bytes() for path in sorted(Path(__file__).parent.iterdir()) if path.suffix in (".py", ".ll")
+    )
     facts = (
         sys.version,
         numba.__version__,
@@ -135,7 +137,7 @@ def _platform() -> bytes:
 def _numba_symbols() -> Any:
     """Start as much of Numba as compiled code needs to run; gives its target context."""
     from numba.core.registry import cpu_target
-    from numba.core.runtime import rtsys
+    from numba.core.runtime import rtsys  # type: ignore[attr-defined]
 
     rtsys.initialize(cpu_target.target_context)
     return cpu_target.target_context
@@ -187,7 +189,7 @@ def _load(path: Path) -> dict[str, int]:
     return {name: _link(*code) for name, code in pickle.loads(path.read_bytes()).items()}
 
 
-class _Unknown(Exception):
+class _UnknownError(Exception):
     """A value that machine code was made from cannot be told apart from others."""
 
 
@@ -197,7 +199,7 @@ def fingerprint(*parts: Any) -> bytes | None:
     try:
         for part in parts:
             _digest(part, digest.update, set())
-    except _Unknown:
+    except _UnknownError:
         return None
     return digest.digest()
 
@@ -245,7 +247,7 @@ def _digest(value: Any, update: Callable[[bytes], None], seen: set[int]) -> None
     else:
         content = getattr(value, "__fingerprint__", None)
         if content is None:
-            raise _Unknown
+            raise _UnknownError
         update(content())
 
 

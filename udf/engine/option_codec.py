@@ -107,7 +107,10 @@ def encode(vector, handle, row, out, at):  # type: ignore[no-untyped-def]
         return _put(out, at, vector_data(vector) + row * width, width)
     if kind == 26:  # a MAP is a list of (key, value)
         at = _put_byte(out, at, 24)
-        start, count = load(vector_data(vector) + row * 16, np.int64), load(vector_data(vector) + row * 16 + 8, np.int64)
+        start, count = (
+            load(vector_data(vector) + row * 16, np.int64),
+            load(vector_data(vector) + row * 16 + 8, np.int64),
+        )
         at = _put_count(out, at, count)
         pairs, key, value = list_child(vector), _map_key(handle), _map_value(handle)
         words = np.array([107, 101, 121, 118, 97, 108, 117, 101], np.uint8)

@@ -141,7 +141,9 @@ def _checked(option: Parameter, value: Any, what: str) -> Any:
 def _names(option: Parameter) -> list[str]:
     words = {"DOUBLE": "a number", "FLOAT": "a number", "BIGINT": "an integer", "INTEGER": "an integer"}
     words |= {"BOOLEAN": "true or false", "VARCHAR": "a text"}
-    return [words.get(type_.name, str(type_)) for type_ in option.types if not (option.choices and type_.name == "VARCHAR")]
+    return [
+        words.get(type_.name, str(type_)) for type_ in option.types if not (option.choices and type_.name == "VARCHAR")
+    ]
 
 
 def _convert(type_: SqlType, value: Any) -> Any:

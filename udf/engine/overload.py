@@ -113,7 +113,9 @@ def sentence(error: BaseException) -> str:
 def _compile_error(error: BaseException) -> str:
     """The lines of Numba's message that speak of the user's code."""
     lines = [line.strip() for line in str(error).splitlines()]
-    telling = [line for line in lines if line and not line.startswith(("Failed in", "During:", "- ", "There are", ">>>"))]
+    telling = [
+        line for line in lines if line and not line.startswith(("Failed in", "During:", "- ", "There are", ">>>"))
+    ]
     place = next((line for line in reversed(lines) if line.startswith("File ")), "")
     return " ".join(["it cannot be compiled:", " ".join(telling[:3])[:400], place]).strip()
 
@@ -147,5 +149,3 @@ def install_symbols() -> None:
     """Make the Python callbacks visible to compiled code."""
     for name, callback in (("ironlake_report", _report), ("ironlake_options", _options)):
         llvm.add_symbol(name, capi.address(callback))
-
-

@@ -55,7 +55,7 @@ class SqlType:
         return self.child
 
     def walk(self) -> Iterator[SqlType]:
-        """This type and every type inside it."""
+        """The type itself and every type inside it."""
         yield self
         for part in (*([self.child] if self.child else []), *(type_ for _, type_ in self.fields)):
             yield from part.walk()

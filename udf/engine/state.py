@@ -179,9 +179,9 @@ def _append(array: Any, value: Any) -> Any:
     def append(array: Any, value: Any) -> None:
         address = array_address(array)
         length = load(address + 8, np.int64)
-        if (length + 1) * size > load(address + 16, np.int64):
-            if array_reserve(address, max(64, 2 * length * size)) == 0:
-                raise MemoryError("no memory left to grow an array of the state")
+        full = (length + 1) * size > load(address + 16, np.int64)
+        if full and array_reserve(address, max(64, 2 * length * size)) == 0:
+            raise MemoryError("no memory left to grow an array of the state")
         store(load(address, np.int64) + length * size, dtype(value), dtype)
         store(address + 8, length + 1, np.int64)
 
@@ -252,7 +252,9 @@ def state_type(owner: type, layout: Layout, options: tuple[Parameter, ...], flag
     """
     fields = {
         attribute.name: (
-            ArrayType(_numba_type(attribute.number, True)) if attribute.is_array else _numba_type(attribute.number, False),
+            ArrayType(_numba_type(attribute.number, True))
+            if attribute.is_array
+            else _numba_type(attribute.number, False),
             attribute.offset,
         )
         for attribute in layout.attributes.values()

@@ -7,6 +7,7 @@ Arguments without a default are given by position, the others by name: ``f('x', 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import inspect
 import itertools
@@ -162,6 +163,7 @@ class _Bound:
         from .arrow import BatchReader
 
         self.call, self.arguments = call, arguments
+        self._stream: Iterator[pa.RecordBatch] | None
         self.schema, self._stream, self.rows = stream(call.run(arguments))
         self.reader = BatchReader(self.schema)
 
@@ -206,22 +208,12 @@ def stream(result: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch], int | None
 
 
 def _chain(first: pa.RecordBatch, rest: Any) -> Iterator[pa.RecordBatch]:
-    with _closing(rest):
+    with contextlib.closing(rest):
         yield first
         for batch in rest:
             if batch.schema != first.schema:
                 raise TypeError(f"a batch has the columns {batch.schema}, the first one had {first.schema}")
             yield batch
-
-
-class _closing:
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
 
 
 def _close(batches: Any) -> None:

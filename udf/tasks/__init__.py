@@ -1,4 +1,4 @@
-"""Machine-learning tasks as SQL functions: training is one aggregate query, a model is a value (Bismarck, SIGMOD 2012)."""
+"""Machine-learning tasks: training is one aggregate query, a model is a value (Bismarck, SIGMOD 2012)."""
 
 from . import binary_metrics, logistic, predict
 

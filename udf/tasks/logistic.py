@@ -32,8 +32,8 @@ class logistic_fit:  # noqa: N801 - the SQL name
     l1, l2 : weights of the penalties ``l1 |w|`` and ``l2 |w|^2 / 2`` on each row's loss; the intercept has none.
     fit_intercept : whether the model has an intercept.
     epochs : passes over the rows; with more than one, the group's rows are kept in memory.
-    step_size : of the gradient steps; ``'auto'`` tries powers of two on the first 2,000 rows and lets the best fall with
-        the square root of the number of steps, a number stays constant in an epoch.
+    step_size : of the gradient steps; ``'auto'`` tries powers of two on the first 2,000 rows and lets the best fall
+        with the square root of the number of steps, a number stays constant in an epoch.
     decay : factor on a constant step size from epoch to epoch.
     tolerance : stop after an epoch that lowers the loss by less than this fraction.
     buffer_mb : most memory for kept rows, in megabytes per group and thread.

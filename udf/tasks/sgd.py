@@ -1,7 +1,7 @@
 """The inner loops of logistic regression by incremental gradient descent, on plain arrays.
 
-Weights are a float32 array, padded (see `vectors.padded`); the intercept is a float64. Kept rows stand end to end in one
-float32 array, each behind its label. With margin ``z = w.x + b`` and label
+Weights are a float32 array, padded (see `vectors.padded`); the intercept is a float64. Kept rows stand end to end in
+one float32 array, each behind its label. With margin ``z = w.x + b`` and label
 ``y = +1 or -1`` the loss of a row is ``log(1 + exp(-y z))`` and its step is
 
     w += a (1[y = 1] - sigmoid(z)) x,    b likewise,    then the proximal step of the penalty on w:

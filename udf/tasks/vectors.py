@@ -92,9 +92,7 @@ def _dot_blocks(typingctx: Any, weights: Any, features: Any, count: Any) -> Any:
         with builder.if_then(builder.icmp_unsigned("!=", rows.rest, ir.Constant(_INDEX, 0))):
             weight = rows.weight(rows.whole)
             builder.store(rows.multiply_add(weight, rows.last_feature(), builder.load(totals[3])), totals[3])
-        halves = [
-            builder.fadd(builder.load(totals[at]), builder.load(totals[at + 1]), flags=_FREE) for at in (0, 2)
-        ]
+        halves = [builder.fadd(builder.load(totals[at]), builder.load(totals[at + 1]), flags=_FREE) for at in (0, 2)]
         total = builder.fadd(*halves, flags=_FREE)
         reduce_type = ir.FunctionType(_FLOAT, [_FLOAT, _BLOCK])
         reduce = cgutils.get_or_insert_function(builder.module, reduce_type, "llvm.vector.reduce.fadd.v8f32")
