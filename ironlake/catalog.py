@@ -45,24 +45,14 @@ def ironlake_functions() -> pa.Table:
 
 def reference_page() -> str:
     """The reference of all functions of the package in Markdown, made from their docstrings."""
-    lines = [
-        "# Reference",
-        "",
-        "Every function, as `FROM ironlake_functions()` lists them. Made by",
-        "`python -m ironlake.catalog`.",
-        "",
-    ]
+    lines = ["# Reference", "", "The functions of the package, as `FROM ironlake_functions()` lists them.", ""]
     own = [
-        declarations[name] for name in sorted(declarations) if declarations[name].body.__module__.startswith("ironlake")
+        declarations[name]
+        for name in sorted(declarations)
+        if (declarations[name].body.__module__ or "").startswith("ironlake.")
     ]
     for declaration in own:
         text = declaration.documentation.text.split("\nExamples\n")[0].strip()
         lines += [f"## {declaration.name}", "", f"`{declaration.signature}` ({declaration.kind})", ""]
         lines += ["```text", text, "```", "", "```sql", declaration.documentation.example, "```", ""]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    import ironlake  # noqa: F401 - declares the functions
-
-    print(reference_page())

@@ -21,6 +21,7 @@ from .output import Format, show
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+    from rich.table import Table
 
 app = typer.Typer(
     help="Machine-learning systems as functions over tables.",
@@ -58,13 +59,13 @@ def demo(
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(help="One or more SQL statements; the last result is printed.")],
+    query: Annotated[str, typer.Argument(help="One SQL statement, or several; each result is printed.")],
     lake: LakeOption = None,
     format: FormatOption = Format.table,
 ) -> None:
     """Run SQL in DuckDB with all of Ironlake's functions."""
     with _one_line_errors():
-        show(_connect(lake).sql(query), format)
+        _run_statements(query, lake, format)
 
 
 @app.command()
@@ -75,33 +76,61 @@ def run(
 ) -> None:
     """Run a file of SQL statements in one session."""
     with _one_line_errors():
-        text = file.read_text(encoding="utf-8")
-        connection = _connect(lake)
-        with _one_line_errors(f"{file}: "):
-            statements = connection.extract_statements(text)
-        for number, statement in enumerate(statements, 1):
-            with _one_line_errors(f"{file}, statement {number}: "):
-                show(connection.sql(statement), format)
+        _run_statements(file.read_text(encoding="utf-8"), lake, format, f"{file}, ")
+
+
+def _run_statements(text: str, lake: Path | None, format: Format, place: str | None = None) -> None:
+    """Run SQL statements in a new database; errors name the statement by `place` and its number."""
+    connection = _connect(lake)
+    for number, statement in enumerate(connection.extract_statements(text), 1):
+        with _one_line_errors(f"{place}statement {number}: " if place else ""):
+            result = connection.sql(_bare(statement.query))
+            # Statements that only change something have a result too: the number of rows, which nobody asked for.
+            if duckdb.ExpectedResultType.QUERY_RESULT in statement.expected_result_type and result.columns != ["Count"]:
+                show(result, format)
+
+
+def _bare(statement: str) -> str:
+    """Cut off what follows a statement's last word; DuckDB puts its relations in brackets, semicolon and all."""
+    text = statement.encode()
+    for start, kind in reversed(duckdb.tokenize(statement)):
+        if kind != duckdb.token_type.comment and text[start : start + 1] != b";":
+            break
+        text = text[:start]
+    return text.decode()
 
 
 @app.command()
 def functions(
     pattern: Annotated[str, typer.Argument(help="Show only functions with this text in their name.")] = "",
 ) -> None:
-    """List the SQL functions."""
+    """List the SQL functions; one function alone is shown with its documentation."""
+    with _one_line_errors():
+        rows = (
+            ironlake.connect()
+            .execute(
+                "SELECT name, kind, signature, description FROM ironlake_functions() WHERE contains(name, lower(?))",
+                [pattern],
+            )
+            .fetchall()
+        )
+        if not rows:
+            raise ValueError(f"no function has {pattern!r} in its name; `ironlake functions` lists them all")
+        console = Console()
+        console.print(_list(rows) if len(rows) > 1 else escape(ironlake.functions[rows[0][0]].__doc__ or ""))
+
+
+def _list(rows: list[tuple[str, str, str, str]]) -> Table:
+    """Functions as a table: signatures without the fields of structs, the first sentence of descriptions."""
     from rich.table import Table
 
-    with _one_line_errors():
-        rows = ironlake.connect().execute(
-            "SELECT name, kind, signature, description FROM ironlake_functions() WHERE contains(name, lower(?))",
-            [pattern],
-        )
-        table = Table("name", "kind", "signature", "description", row_styles=["", "dim"])
-        for row in rows.fetchall():
-            table.add_row(*map(escape, row))
-        if not table.row_count:
-            raise ValueError(f"no function has {pattern!r} in its name; `ironlake functions` lists them all")
-        Console().print(table)
+    table = Table("name", "kind", "signature", "description", show_lines=True)
+    for name, kind, signature, description in rows:
+        short = re.sub(r"\{[^{}]*\}", "{options}", signature)
+        while short != (shorter := re.sub(r"STRUCT\([^()]*\)", "STRUCT", short)):
+            short = shorter
+        table.add_row(name, kind, escape(short), escape(description.split(". ")[0]))
+    return table
 
 
 @app.command()

@@ -116,6 +116,8 @@ def run(directory: str | Path, force: bool, console: Console) -> Lake:
     from rich.syntax import Syntax
 
     lake = open(directory)
+    if not force:
+        _refuse_other_files(lake)
     started = time.perf_counter()
     with (
         as_file(files("ironlake") / "data" / "digits.parquet") as data,
@@ -124,7 +126,7 @@ def run(directory: str | Path, force: bool, console: Console) -> Lake:
         ) as progress,
     ):
         plan = steps(data)
-        _refuse_other_files(lake, {step.table for step in plan}, force)
+        console.print("[dim]The first run compiles the functions that it uses, and keeps them for later.[/dim]")
         task = progress.add_task("", total=len(plan))
         for number, step in enumerate(plan, 1):
             progress.update(task, description=step.title)
@@ -137,11 +139,11 @@ def run(directory: str | Path, force: bool, console: Console) -> Lake:
     return lake
 
 
-def _refuse_other_files(lake: Lake, tables: set[str], force: bool) -> None:
+def _refuse_other_files(lake: Lake) -> None:
     """Keep away from a directory that holds anything but an earlier demo."""
-    others = [child.name for child in lake.root.iterdir()] if lake.root.is_dir() else []
-    others = sorted(name for name in others if name not in tables or name not in lake.tables())
-    if others and not force:
+    entries = sorted(child.name for child in lake.root.iterdir()) if lake.root.is_dir() else []
+    ours = {step.table for step in steps(Path())} & set(lake.tables())
+    if others := [name for name in entries if name not in ours]:
         raise FileExistsError(
             f"ironlake demo: the directory {str(lake.root)!r} holds {others[0]!r}, which is not the demo's; "
             "name an empty or new directory, or pass --force"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import enum
+import json
+import re
 import shutil
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation
+
+_NUMBERS_THAT_JSON_LACKS = re.compile(r"\b(NaN|Infinity)\b")
 
 #: Rows fetched at a time.
 _ROWS = 10_000
@@ -23,15 +27,15 @@ class Format(enum.StrEnum):
     json = "json"
 
 
-def show(result: DuckDBPyRelation | None, format: Format) -> None:
-    """Print a result to standard output; a statement without one prints nothing.
+def show(result: DuckDBPyRelation, format: Format) -> None:
+    """Print a result to standard output.
 
     `table` is DuckDB's own box, cut to the terminal; `csv` and `json` (an array with one object a row) are complete and
-    streamed.
+    streamed. NaN and infinities become null in JSON.
     """
-    if result is None:
-        return
-    if format is Format.table:
+    if format is Format.table and result.columns == ["explain_key", "explain_value"]:
+        print(*(plan for _, plan in result.fetchall()), sep="\n")
+    elif format is Format.table:
         result.show(max_width=shutil.get_terminal_size((120, 24)).columns)
     elif format is Format.csv:
         _show_csv(result)
@@ -42,16 +46,16 @@ def show(result: DuckDBPyRelation | None, format: Format) -> None:
 def _show_csv(result: DuckDBPyRelation) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(result.columns)
-    texts = result.project("CAST(COLUMNS(*) AS VARCHAR)")
-    while rows := texts.fetchmany(_ROWS):
-        writer.writerows(rows)
+    for batch in result.project("CAST(COLUMNS(*) AS VARCHAR)").to_arrow_reader(_ROWS):
+        writer.writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
 
 def _show_json(result: DuckDBPyRelation) -> None:
-    objects = result.query("result", "SELECT to_json(result) FROM result")
     separator = "[\n  "
-    while rows := objects.fetchmany(_ROWS):
-        for (text,) in rows:
+    for batch in result.query("result", "SELECT to_json(result) FROM result").to_arrow_reader(_ROWS):
+        for text in batch.column(0).to_pylist():
+            if _NUMBERS_THAT_JSON_LACKS.search(text):
+                text = json.dumps(json.loads(text, parse_constant=lambda _: None), ensure_ascii=False)
             sys.stdout.write(f"{separator}{text}")
             separator = ",\n  "
     sys.stdout.write("[]\n" if separator.startswith("[") else "\n]\n")
