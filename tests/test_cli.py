@@ -53,7 +53,9 @@ class TestSql:
         assert "│     3 │" in run("sql", "SELECT sum(x)::INT AS total FROM t", "--lake", lake.root).stdout
 
     def test_csv(self, run):
-        query = """SELECT 1 AS n, 'a,"b"' AS text, NULL AS nothing, [1, 2] AS list, {'d': DATE '2020-01-01'} AS struct"""
+        query = (
+            """SELECT 1 AS n, 'a,"b"' AS text, NULL AS nothing, [1, 2] AS list, {'d': DATE '2020-01-01'} AS struct"""
+        )
         assert list(csv.reader(io.StringIO(run("sql", query, "--format", "csv").stdout))) == [
             ["n", "text", "nothing", "list", "struct"],
             ["1", 'a,"b"', "", "[1, 2]", "{'d': 2020-01-01}"],
@@ -74,7 +76,9 @@ class TestSql:
         assert [row["x"] for row in json.loads(output)] == list(range(25_000))
 
     def test_several_statements(self, run):
-        query = "CREATE TABLE t AS SELECT 5 AS x; -- a comment; with a semicolon\nINSERT INTO t VALUES (6);\nFROM t; -- end"
+        query = (
+            "CREATE TABLE t AS SELECT 5 AS x; -- a comment; with a semicolon\nINSERT INTO t VALUES (6);\nFROM t; -- end"
+        )
         assert run("sql", query, "--format", "csv").stdout == "x\n5\n6\n"
 
     def test_explain_is_readable(self, run):

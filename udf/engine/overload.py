@@ -7,6 +7,7 @@ native runtime finds machine code, and Python finds the overload to compile, to 
 from __future__ import annotations
 
 import ctypes
+import re
 from ctypes import CFUNCTYPE, c_int64, c_void_p, py_object
 from typing import Any
 
@@ -111,13 +112,16 @@ def sentence(error: BaseException) -> str:
 
 
 def _compile_error(error: BaseException) -> str:
-    """The lines of Numba's message that speak of the user's code."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    telling = [
-        line for line in lines if line and not line.startswith(("Failed in", "During:", "- ", "There are", ">>>"))
-    ]
-    place = next((line for line in reversed(lines) if line.startswith("File ")), "")
-    return " ".join(["it cannot be compiled:", " ".join(telling[:3])[:400], place]).strip()
+    """What of Numba's message speaks of the user's code: the innermost reason, and the line it stands in."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    starts = [index for index, line in enumerate(lines) if line.startswith("Failed in nopython mode")]
+    inner = lines[starts[-1] + 1 :] if starts else lines
+    reason = re.sub(r"#\d+", "", inner[0]) if inner else type(error).__name__
+    caret = next((index for index, line in enumerate(inner) if line == "^"), 0)
+    shown = [line for line in inner[:caret] if line.startswith("File ")]
+    known = shown and "udf/engine/" not in shown[0]
+    place = f" in {shown[0].removeprefix('File ').rstrip(':')}: {inner[caret - 1]}" if known else ""
+    return f"it cannot be compiled: {reason}{place}"
 
 
 @CFUNCTYPE(c_int64, c_void_p, c_void_p)

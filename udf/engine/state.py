@@ -58,6 +58,9 @@ class StateType(types.Type):  # type: ignore[misc]
 
 register_model(ArrayType)(_AddressModel)
 
+#: More elements than memory holds, whose bytes can still be counted in 64 bits.
+_MOST_ELEMENTS = 1 << 48
+
 
 @infer_getattr
 class _StateAttributes(AttributeTemplate):  # type: ignore[misc]
@@ -196,7 +199,7 @@ def _resize(array: Any, length: Any) -> Any:
         address = array_address(array)
         if length < 0:
             raise ValueError("an array cannot be resized to a negative length, got", length)
-        if length > 0 and array_reserve(address, length * size) == 0:
+        if length > _MOST_ELEMENTS or (length > 0 and array_reserve(address, length * size) == 0):
             raise MemoryError("no memory left to grow an array of the state to", length, "elements")
         before = load(address + 8, np.int64)
         if length > before:
