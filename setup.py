@@ -6,15 +6,22 @@ are looked up here, so that a new subfolder needs no edit anywhere.
 
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 
-FLOORS = [name for name in ("lakehouse", "udf", "rdd", "kernels", "sql") if Path(name, "__init__.py").is_file()]
+FLOORS = [floor for floor in ("lakehouse", "udf", "rdd", "kernels", "sql") if Path(floor).is_dir()]
+
+
+def subfolders(folder: str) -> list[str]:
+    """Every folder below, also those that hold only data."""
+    return [package for package in find_namespace_packages(folder) if "__pycache__" not in package]
+
 
 setup(
     packages=[
-        *find_packages(include=["ironlake", "ironlake.*"]),
+        "ironlake",
+        *(f"ironlake.{package}" for package in subfolders("ironlake")),
         *(f"ironlake.{floor}" for floor in FLOORS),
-        *(f"ironlake.{floor}.{package}" for floor in FLOORS for package in find_packages(floor)),
+        *(f"ironlake.{floor}.{package}" for floor in FLOORS for package in subfolders(floor)),
     ],
     package_dir={f"ironlake.{floor}": floor for floor in FLOORS},
 )

@@ -61,25 +61,25 @@ def demo(
 def sql(
     query: Annotated[str, typer.Argument(help="One SQL statement, or several; each result is printed.")],
     lake: LakeOption = None,
-    format: FormatOption = Format.table,
+    form: FormatOption = Format.table,
 ) -> None:
     """Run SQL in DuckDB with all of Ironlake's functions."""
     with _one_line_errors():
-        _run_statements(query, lake, format)
+        _run_statements(query, lake, form)
 
 
 @app.command()
 def run(
     file: Annotated[Path, typer.Argument(metavar="FILE.sql", help="SQL statements; each result is printed.")],
     lake: LakeOption = None,
-    format: FormatOption = Format.table,
+    form: FormatOption = Format.table,
 ) -> None:
     """Run a file of SQL statements in one session."""
     with _one_line_errors():
-        _run_statements(file.read_text(encoding="utf-8"), lake, format, f"{file}, ")
+        _run_statements(file.read_text(encoding="utf-8"), lake, form, f"{file}, ")
 
 
-def _run_statements(text: str, lake: Path | None, format: Format, place: str | None = None) -> None:
+def _run_statements(text: str, lake: Path | None, form: Format, place: str | None = None) -> None:
     """Run SQL statements in a new database; errors name the statement by `place` and its number."""
     connection = _connect(lake)
     for number, statement in enumerate(connection.extract_statements(text), 1):
@@ -87,7 +87,7 @@ def _run_statements(text: str, lake: Path | None, format: Format, place: str | N
             result = connection.sql(_bare(statement.query))
             # Statements that only change something have a result too: the number of rows, which nobody asked for.
             if duckdb.ExpectedResultType.QUERY_RESULT in statement.expected_result_type and result.columns != ["Count"]:
-                show(result, format)
+                show(result, form)
 
 
 def _bare(statement: str) -> str:

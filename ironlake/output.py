@@ -27,17 +27,17 @@ class Format(enum.StrEnum):
     json = "json"
 
 
-def show(result: DuckDBPyRelation, format: Format) -> None:
+def show(result: DuckDBPyRelation, form: Format) -> None:
     """Print a result to standard output.
 
     `table` is DuckDB's own box, cut to the terminal; `csv` and `json` (an array with one object a row) are complete and
     streamed. NaN and infinities become null in JSON.
     """
-    if format is Format.table and result.columns == ["explain_key", "explain_value"]:
+    if form is Format.table and result.columns == ["explain_key", "explain_value"]:
         print(*(plan for _, plan in result.fetchall()), sep="\n")
-    elif format is Format.table:
+    elif form is Format.table:
         result.show(max_width=shutil.get_terminal_size((120, 24)).columns)
-    elif format is Format.csv:
+    elif form is Format.csv:
         _show_csv(result)
     else:
         _show_json(result)
@@ -52,7 +52,7 @@ def _show_csv(result: DuckDBPyRelation) -> None:
 
 def _show_json(result: DuckDBPyRelation) -> None:
     separator = "[\n  "
-    for batch in result.query("result", "SELECT to_json(result) FROM result").to_arrow_reader(_ROWS):
+    for batch in result.set_alias("ironlake_row").project("to_json(ironlake_row)").to_arrow_reader(_ROWS):
         for text in batch.column(0).to_pylist():
             if _NUMBERS_THAT_JSON_LACKS.search(text):
                 text = json.dumps(json.loads(text, parse_constant=lambda _: None), ensure_ascii=False)

@@ -21,7 +21,8 @@ from ironlake.udf import engine
 
 LEAVE_OUT = {"run_query", "lake_scan"}  # SQL of its own; files of its own
 
-VALUES = """
+VALUES = (
+    """
 NULL|0|1|-1|3|255|256|-129|2147483648|9223372036854775807|18446744073709551615::UBIGINT|170141183460469231731687303715884105727
 0.5|1e308|-1e308|'nan'::DOUBLE|'inf'::DOUBLE|'nan'::FLOAT|1.5::DECIMAL(18,3)|true|false|''|'a'|'héλ😀'|repeat('x', 300)|'auto'
 '{"k": 1}'|'{'|'\\x00\\xFF'::BLOB|date '2020-02-29'|'infinity'::DATE|timestamp '2020-01-01 00:00:00'|time '12:00:00'|interval 3 days
@@ -33,7 +34,10 @@ array_value(1, 2)|'small'::ENUM('small', 'big')|NULL::DOUBLE|NULL::FLOAT[]|NULL:
 {'task': 'logistic', 'coefficients': [1.0], 'intercept': 0.5, 'classes': [0.0, 1.0], 'n': 1, 'epochs': 1, 'converged': false, 'stop_reason': '', 'loss': 0.0, 'loss_history': [0.0], 'step': 1}
 {'task': 'logistic', 'coefficients': []::FLOAT[], 'intercept': 0.5, 'classes': []::DOUBLE[], 'n': 1, 'epochs': 1, 'converged': false, 'stop_reason': '', 'loss': 0.0, 'loss_history': []::DOUBLE[], 'step': 1}
 {'task': NULL, 'coefficients': NULL, 'intercept': NULL, 'classes': NULL, 'n': 1, 'epochs': 1, 'converged': false, 'stop_reason': '', 'loss': 0.0, 'loss_history': NULL, 'step': 1}
-""".replace("\n", "|").strip("|").split("|")
+""".replace("\n", "|")
+    .strip("|")
+    .split("|")
+)
 
 #: Values of the right kind for a parameter's type, so that a good part of the calls reaches the function.
 FITTING = {
@@ -75,8 +79,16 @@ def call(random, declaration):
         for parameter in parameters:
             if not parameter.required and random.random() < 0.5:
                 name = parameter.name if random.random() < 0.9 else random.choice(["nope", parameter.name + "s"])
-                small = random.choice(["0", "1", "3", "-1", "NULL"]) if random.random() < 0.7 else value(random, parameter.types)
-                terms.append(f"{name} {random.choice([':=', '=>'])} {small}".replace("x", "1") if "x" in small else f"{name} := {small}")
+                small = (
+                    random.choice(["0", "1", "3", "-1", "NULL"])
+                    if random.random() < 0.7
+                    else value(random, parameter.types)
+                )
+                terms.append(
+                    f"{name} {random.choice([':=', '=>'])} {small}".replace("x", "1")
+                    if "x" in small
+                    else f"{name} := {small}"
+                )
         return f"SELECT count(*) FROM (FROM {declaration.name}({', '.join(terms)}) LIMIT 5000)"
     terms = [value(random, parameters[at].types if at < len(parameters) else ()) for at in range(count)]
     if declaration.options and random.random() < 0.6:

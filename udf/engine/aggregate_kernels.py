@@ -9,14 +9,15 @@ import numpy as np
 from numba import njit
 
 from .collector import Collector
-from .columns import array_extent, is_null, list_extent, reader, row_reader, writer
 from .declaration import Declaration
 from .layout import Layout
 from .memory import address_of, chunk_size, chunk_vector, guarded, load, prefetch, state_clone, store, zero_bytes
 from .options import CAPACITY, default_values
+from .readers import array_extent, is_null, list_extent, reader, row_reader
 from .sqltypes import SqlType
 from .state import as_state, state_type
 from .strings import string_bytes
+from .writers import writer
 
 #: Where the native record of an overload has the address of the default options' record.
 _DEFAULTS = 48
@@ -277,9 +278,12 @@ def _options_functions(column: int) -> tuple[Any, Any]:
     return open_options, record_of
 
 
-def _assignments(layout: Layout) -> str:
-    attributes = [attribute for attribute in layout.attributes.values() if attribute.default is not None]
-    return "".join(f"    self.{attribute.name} = {attribute.default!r}\n" for attribute in attributes)
+def _assignments(layout: Layout) -> tuple[str, dict[str, Any]]:
+    """Code that sets the default values of a state, and the values it refers to."""
+    values = {name: each.default for name, each in layout.attributes.items() if each.default is not None}
+    return "".join(f"    self.{name} = initial_{name}\n" for name in values), {
+        f"initial_{k}": v for k, v in values.items()
+    }
 
 
 def _wakes(
@@ -290,7 +294,17 @@ def _wakes(
     options = declaration.options if declaration is not None else ()
     scope = {f"default{index}": value for index, value in enumerate(default_values(options))}
     wake = _wake(layout, init, flags, ", ".join(scope), dict(scope))
-    with_defaults = njit(lambda self, state, address: wake(self, state, address, load(address + _DEFAULTS, np.int64)))
+    missing = [option.name for option in options if option.required]
+    told = f"option {missing[0]!r} is missing; it has no default" if missing else ""
+
+    def refuse(self: Any, state: int, address: int) -> None:
+        raise ValueError(told)
+
+    with_defaults = njit(
+        refuse
+        if missing
+        else lambda self, state, address: wake(self, state, address, load(address + _DEFAULTS, np.int64))
+    )
     if not with_options:
         return with_defaults, None
     if init is None:
@@ -308,12 +322,14 @@ def _wake(layout: Layout, init: Any, flags: dict[str, Any], values: str, scope: 
         "int64": np.int64,
         "init": njit(init, **flags) if init else None,
     }
+    assignments, initial = _assignments(layout)
+    scope |= initial
     source = (
         "def wake(self, state, address, record):\n"
         f"    zero_bytes(state, {layout.size})\n"
         "    store(state, address, int64)\n"
         "    store(state + 8, record, int64)\n"
-        f"{_assignments(layout)}" + (f"    init(self, {values})\n" if init else "")
+        f"{assignments}" + (f"    init(self, {values})\n" if init else "")
     )
     exec(source, scope)
     return njit(scope["wake"])

@@ -8,11 +8,12 @@ work on states of their own, which ``combine`` merges pairwise; ``finalize`` wri
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from . import machine
 from .declaration import Declaration, DeclarationError, Documentation, Parameter, parameters_of, result_of
-from .layout import Layout
+from .layout import NUMBERS, Layout
 from .sqltypes import SqlType, single
 
 _METHODS = ("update", "merge", "finish")
@@ -53,7 +54,7 @@ def declare(
     if not columns or extra:
         raise DeclarationError(f"aggregate {owner.__name__}: update needs column arguments, options belong to init")
     init = getattr(owner, "init", None)
-    options: tuple[Parameter, ...] = sum(parameters_of(init, skip=1), ()) if init else ()
+    options = tuple(_single(owner, option) for group in parameters_of(init, skip=1) for option in group) if init else ()
     try:
         result = single(result_of(owner.finish))  # type: ignore[attr-defined]
     except TypeError as error:
@@ -63,6 +64,16 @@ def declare(
     return Declaration(
         name or owner.__name__, "aggregate", columns, options, result, owner, Documentation.of(owner), settings
     )
+
+
+def _single(owner: type, option: Parameter) -> Parameter:
+    """An option with one type; numbers of several types are DOUBLE."""
+    numbers = [type_ for type_ in option.types if not (option.choices and type_.name == "VARCHAR")]
+    if len(numbers) > 1:
+        if not all(type_.name in NUMBERS for type_ in numbers):
+            raise DeclarationError(f"aggregate {owner.__name__}: option {option.name!r} must have one type")
+        return dataclasses.replace(option, types=(SqlType("DOUBLE"), *option.types[len(numbers) :]))
+    return option
 
 
 def compile_overload(declaration: Declaration, arguments: tuple[SqlType, ...], with_options: bool) -> dict[str, int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import difflib
 import inspect
 import itertools
 import re
+import sys
 import typing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -157,10 +159,7 @@ def parameters_of(
     DeclarationError
         If a parameter has no annotation, or one that stands for no SQL type.
     """
-    try:
-        hints = typing.get_type_hints(function, include_extras=True)
-    except NameError:
-        hints = dict(function.__annotations__)
+    hints = annotations_of(function)
     columns: list[Parameter] = []
     options: list[Parameter] = []
     for parameter in list(inspect.signature(function).parameters.values())[skip:]:
@@ -192,6 +191,30 @@ def _parameter(owner: str, parameter: inspect.Parameter, hint: Any) -> Parameter
     return Parameter(parameter.name, tuple(dict.fromkeys(found)), parameter.default, optional, choices)
 
 
+def annotations_of(annotated: Any) -> dict[str, Any]:
+    """The annotations of a function or class; a text that is not a Python expression is left as SQL text."""
+    owners = reversed(annotated.__mro__) if isinstance(annotated, type) else [annotated]
+    found = {}
+    for owner in owners:
+        scope = getattr(owner, "__globals__", None) or vars(sys.modules.get(owner.__module__, builtins))
+        for name, hint in (
+            vars(owner).get("__annotations__", {}).items()
+            if isinstance(owner, type)
+            else (owner.__annotations__.items())
+        ):
+            found[name] = _evaluated(hint, scope)
+    return found
+
+
+def _evaluated(hint: Any, scope: dict[str, Any]) -> Any:
+    if not isinstance(hint, str):
+        return hint
+    try:
+        return eval(hint, scope)
+    except (NameError, SyntaxError, TypeError, AttributeError):
+        return hint.strip("\"'")
+
+
 def result_of(function: Callable[..., Any]) -> Any:
     """The return annotation of a Python function.
 
@@ -200,10 +223,7 @@ def result_of(function: Callable[..., Any]) -> Any:
     DeclarationError
         If there is none.
     """
-    try:
-        hints = typing.get_type_hints(function, include_extras=True)
-    except (NameError, SyntaxError):
-        hints = dict(function.__annotations__)
+    hints = annotations_of(function)
     if "return" not in hints:
         raise DeclarationError(f"{function.__qualname__} needs a result type, such as -> float")
     return hints["return"]

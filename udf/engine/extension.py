@@ -7,6 +7,7 @@ later, in a notebook cell say, is added to the databases that are still open (se
 from __future__ import annotations
 
 import ctypes
+import warnings
 from collections.abc import Callable
 from ctypes import CFUNCTYPE, POINTER, c_bool, c_char_p, c_int32, c_int64, c_uint32, c_void_p
 from typing import Any
@@ -115,10 +116,26 @@ def add(declaration: Declaration, function: Callable[..., Any]) -> None:
         from .faces import private_database
 
         private_database()  # at least one database that is open: it tells whether DuckDB takes the function
+    known = declaration.name in declarations
+    declarations[declaration.name], functions[declaration.name] = declaration, function
+    refusals = []
     for cell in database.open_cells() if _installed else []:
         with database.connect(cell) as connection:
-            _register(connection, cell, declaration)
-    declarations[declaration.name], functions[declaration.name] = declaration, function
+            try:
+                _register(connection, cell, declaration)
+            except ValueError as refusal:
+                refusals.append(refusal)
+    if not refusals:
+        return
+    if not known:
+        del declarations[declaration.name], functions[declaration.name]
+        raise refusals[0]
+    private_database.cache_clear()
+    warnings.warn(
+        f"{declaration.name}: databases that are open keep the function as it was declared before, since DuckDB cannot "
+        "change its arguments or its result; open them again to get the new one",
+        stacklevel=4,
+    )
 
 
 def _register(connection: c_void_p, cell: c_int64, declaration: Declaration) -> None:

@@ -50,8 +50,9 @@ def _signature(declaration: Declaration) -> inspect.Signature:
 
 def _connection() -> duckdb.DuckDBPyConnection:
     """The thread's connection to the private database."""
-    if not hasattr(_local, "connection"):
-        _local.connection = private_database().cursor()
+    if getattr(_local, "database", None) is not private_database():
+        _local.database = private_database()
+        _local.connection = _local.database.cursor()
     connection: duckdb.DuckDBPyConnection = _local.connection
     return connection
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import typing
 from dataclasses import dataclass
 from typing import Any
 
-from .declaration import DeclarationError
+from .declaration import DeclarationError, annotations_of
 from .sqltypes import SqlType, single
 
 HEADER_BYTES, ARRAY_BYTES = 16, 24
@@ -46,7 +45,7 @@ class Layout:
         DeclarationError
             If an attribute is neither a number nor an array of numbers.
         """
-        hints = typing.get_type_hints(owner, include_extras=True)
+        hints = annotations_of(owner)
         typed = {name: _number(owner.__name__, name, hint) for name, hint in hints.items()}
         attributes, offset = {}, HEADER_BYTES
         for name, (number, is_array) in sorted(typed.items(), key=lambda item: -_bytes(*item[1])):

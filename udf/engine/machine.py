@@ -189,6 +189,10 @@ def _load(path: Path) -> dict[str, int]:
     return {name: _link(*code) for name, code in pickle.loads(path.read_bytes()).items()}
 
 
+#: CPython's Py_TPFLAGS_HEAPTYPE: not a type of the interpreter or of a C extension.
+_MADE_BY_A_CLASS_STATEMENT = 1 << 9
+
+
 class _UnknownError(Exception):
     """A value that machine code was made from cannot be told apart from others."""
 
@@ -223,8 +227,9 @@ def _digest(value: Any, update: Callable[[bytes], None], seen: set[int]) -> None
         update(value.__qualname__.encode())
         if issubclass(value, tuple):
             update(repr((getattr(value, "_fields", ()), vars(value).get("__annotations__"))).encode())
-        elif id(value) not in seen and value.__module__ not in ("builtins", "numpy"):
+        elif id(value) not in seen and value.__flags__ & _MADE_BY_A_CLASS_STATEMENT:
             seen.add(id(value))
+            _digest(value.__mro__[1:-1], update, seen)
             members = {name: item for name, item in vars(value).items() if not name.startswith("__")}
             _digest((sorted(members), [members[name] for name in sorted(members)]), update, seen)
             update(repr(vars(value).get("__annotations__")).encode())

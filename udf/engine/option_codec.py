@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
-from .columns import is_null
 from .declaration import Parameter
 from .memory import (
     address_of,
@@ -30,6 +29,7 @@ from .memory import (
     writable_view,
 )
 from .options import CAPACITY, RECORD_SLOT
+from .readers import is_null
 from .sqltypes import SqlType
 from .strings import decode as decode_text
 from .strings import string_bytes

@@ -152,7 +152,8 @@ def _convert(type_: SqlType, value: Any) -> Any:
     if type_.name in ("DOUBLE", "FLOAT"):
         return float(value) if number else None
     if type_.name.endswith("INT") or type_.name == "INTEGER":
-        return int(value) if number and float(value).is_integer() else None
+        fits = number and float(value).is_integer() and -(2**63) <= value < 2**63
+        return int(value) if fits else None
     if type_.name == "BOOLEAN":
         return value if isinstance(value, bool) else None
     if type_.name == "VARCHAR":
@@ -165,6 +166,10 @@ def _convert(type_: SqlType, value: Any) -> Any:
 
 def compiled_value(option: Parameter, value: Any) -> Any:
     """What compiled code gets for an option: a text choice that stands beside a number arrives as ``None``."""
+    if value is REQUIRED:
+        return 0.0 if option.types[0].name in ("DOUBLE", "FLOAT") else 0
+    if option.types[0].name in ("DOUBLE", "FLOAT") and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
     return None if isinstance(value, str) and option.choices and option.types[0].name != "VARCHAR" else value
 
 

@@ -116,7 +116,8 @@ def _compile_error(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     starts = [index for index, line in enumerate(lines) if line.startswith("Failed in nopython mode")]
     inner = lines[starts[-1] + 1 :] if starts else lines
-    reason = re.sub(r"#\d+", "", inner[0]) if inner else type(error).__name__
+    specific = [line.partition(": ")[2] for line in inner if re.match(r"\w*TypingError: ", line)]
+    reason = re.sub(r"#\d+", "", (specific or inner or [type(error).__name__])[-1 if specific else 0])
     caret = next((index for index, line in enumerate(inner) if line == "^"), 0)
     shown = [line for line in inner[:caret] if line.startswith("File ")]
     known = shown and "udf/engine/" not in shown[0]

@@ -7,10 +7,11 @@ from typing import Any, cast
 
 from numba import njit
 
-from .columns import reader, row_reader, writer
 from .declaration import Declaration
 from .memory import chunk_size, guarded
+from .readers import reader, row_reader
 from .sqltypes import SqlType
+from .writers import writer
 
 
 def kernel(declaration: Declaration, arguments: tuple[SqlType, ...]) -> tuple[Callable[..., None], str]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import errors
 from numba.core.imputils import lower_getattr_generic, lower_setattr_generic
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, models, overload, overload_method, register_model
@@ -97,6 +98,8 @@ def _get_attribute(context: Any, builder: Any, state: StateType, address: Any, n
 @lower_setattr_generic(StateType)  # type: ignore[untyped-decorator]
 def _set_attribute(context: Any, builder: Any, signature: Any, args: Any, name: str) -> None:
     state, type_ = signature.args
+    if isinstance(type_, ArrayType):
+        raise errors.TypingError(f"the array self.{name} cannot be assigned; change it with resize, extend and [:]")
     slot = builder.add(args[0], ir.Constant(ir.IntType(64), state.fields[name][1]))
     data = context.data_model_manager[type_].as_data(builder, args[1])
     builder.store(data, builder.inttoptr(slot, data.type.as_pointer()))
@@ -222,6 +225,17 @@ def _extend(array: Any, values: Any) -> Any:
 
         return extend_with_same
 
+    if isinstance(values, types.Array):
+
+        def extend_with_copy(array: Any, values: Any) -> None:
+            before, copied = len(array), values.copy()  # the values may be a view of this very array
+            array.resize(before + len(copied))
+            target = array_view(array)
+            for index in range(len(copied)):
+                target[before + index] = copied[index]
+
+        return extend_with_copy
+
     def extend(array: Any, values: Any) -> None:
         before = len(array)
         array.resize(before + len(values))
@@ -284,6 +298,9 @@ def state_type(owner: type, layout: Layout, options: tuple[Parameter, ...], flag
 
 def _resolving_to(method: Any) -> Any:
     """A function of the method's parameters that gives the method, as Numba wants it for overloads."""
-    scope = {"method": method}
-    exec(f"def resolve({', '.join(inspect.signature(method).parameters)}): return method", scope)
+    scope, parameters = {"method": method}, []
+    for name, parameter in inspect.signature(method).parameters.items():
+        scope[f"default_{name}"] = parameter.default
+        parameters.append(name if parameter.default is parameter.empty else f"{name}=default_{name}")
+    exec(f"def resolve({', '.join(parameters)}): return method", scope)
     return scope["resolve"]
