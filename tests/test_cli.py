@@ -57,7 +57,7 @@ class TestSql:
             """SELECT 1 AS n, 'a,"b"' AS text, NULL AS nothing, [1, 2] AS list, {'d': DATE '2020-01-01'} AS struct"""
         )
         assert list(csv.reader(io.StringIO(run("sql", query, "--format", "csv").stdout))) == [
-            ["n", "text", "nothing", "list", "s"],
+            ["n", "text", "nothing", "list", "struct"],
             ["1", 'a,"b"', "", "[1, 2]", "{'d': 2020-01-01}"],
         ]
 

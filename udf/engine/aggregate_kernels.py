@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
@@ -10,7 +11,7 @@ from numba import njit
 
 from .collector import Collector
 from .declaration import Declaration
-from .layout import Layout
+from .layout import ARRAY_BYTES, HEADER_BYTES, Layout
 from .memory import address_of, chunk_size, chunk_vector, guarded, load, prefetch, state_clone, store, zero_bytes
 from .options import CAPACITY, default_values
 from .readers import array_extent, is_null, list_extent, reader, row_reader
@@ -19,6 +20,7 @@ from .state import as_state, state_type
 from .strings import string_bytes
 from .writers import writer
 
+_LINE = 64  # bytes of a cache line
 #: Where the native record of an overload has the address of the default options' record.
 _DEFAULTS = 48
 
@@ -33,7 +35,7 @@ class Steps(NamedTuple):
     skipped : what a state does about such a row, or None to leave the state alone.
     update : put a row of the columns into a state.
     merge : put a state into another.
-    arrays : how many growable arrays a state has.
+    fetch_ahead : ask for the memory of states some rows ahead.
     """
 
     open: Any
@@ -41,7 +43,7 @@ class Steps(NamedTuple):
     skipped: Any
     update: Any
     merge: Any
-    arrays: int
+    fetch_ahead: Any
 
 
 def kernels(
@@ -62,7 +64,7 @@ def kernels(
         skipped=njit(owner.skipped, **flags) if hasattr(owner, "skipped") else None,
         update=njit(lambda self, columns, row: update(self, *read_row(columns, row)), forceinline=True),
         merge=merge,
-        arrays=layout.arrays,
+        fetch_ahead=_fetch_ahead(layout.size, layout.arrays),
     )
     wakes = _wakes(declaration, layout, flags, with_options)
     return {
@@ -91,7 +93,7 @@ def collecting_kernels(
         skipped=None,
         update=njit(scope["append"]),
         merge=njit(scope["merge"]),
-        arrays=layout.arrays,
+        fetch_ahead=_fetch_ahead(layout.size, layout.arrays),
     )
     return _collecting_callbacks(steps, _wakes(None, layout, {}, with_options), self_type, len(arguments))
 
@@ -100,7 +102,7 @@ def _collecting_callbacks(
     steps: Steps, wakes: tuple[Any, Any], self_type: Any, column_count: int
 ) -> dict[str, tuple[Callable[..., None], str]]:
     """Update and combine."""
-    merge = steps.merge
+    merge, fetch_ahead = steps.merge, steps.fetch_ahead
     wake, wake_with_record = wakes
     if wake_with_record is None:
         update_chunk = _update_without_options(steps, wake, self_type)
@@ -110,6 +112,8 @@ def _collecting_callbacks(
     @njit
     def combine_states(sources: int, targets: int, count: int) -> None:
         for index in range(count):
+            fetch_ahead(sources, index, count)
+            fetch_ahead(targets, index, count)
             source, target = load(sources + 8 * index, np.int64), load(targets + 8 * index, np.int64)
             if load(source, np.int64) == 0:
                 continue
@@ -135,7 +139,7 @@ def _finalize_callback(
 ) -> tuple[Callable[..., None], str]:
     open_result, write = writer(cast(SqlType, declaration.result))
     finish_empty = declaration.settings["empty"]
-    fetch_ahead = _fetch_ahead(layout.arrays)
+    fetch_ahead = _fetch_ahead(layout.size, layout.arrays)
 
     @njit
     def finish_states(address: int, states: int, result: int, count: int, offset: int) -> None:
@@ -158,10 +162,9 @@ def _finalize_callback(
 
 
 def _update_without_options(steps: Steps, wake: Any, self_type: Any) -> Any:
-    open_columns, skip, skipped, update, _, _ = steps
+    open_columns, skip, skipped, update, _, fetch_ahead = steps
     ignore = skipped is None
     skipped = skipped or _nothing
-    fetch_ahead = _fetch_ahead(steps.arrays)
 
     @njit
     def update_chunk(address: int, info: int, chunk: int, states: int) -> None:
@@ -187,11 +190,10 @@ def _update_without_options(steps: Steps, wake: Any, self_type: Any) -> Any:
 
 
 def _update_with_options(steps: Steps, wake: Any, self_type: Any, column_count: int) -> Any:
-    open_columns, skip, skipped, update, _, _ = steps
+    open_columns, skip, skipped, update, _, fetch_ahead = steps
     ignore = skipped is None
     skipped = skipped or _nothing
     open_options, record_of = _options_functions(column_count)
-    fetch_ahead = _fetch_ahead(steps.arrays)
 
     @njit
     def update_chunk(address: int, info: int, chunk: int, states: int) -> None:
@@ -223,17 +225,23 @@ def _update_with_options(steps: Steps, wake: Any, self_type: Any, column_count: 
     return update_chunk
 
 
-def _fetch_ahead(arrays: int) -> Any:
+@functools.cache
+def _fetch_ahead(size: int, arrays: int) -> Any:
     """A compiled function that asks for the memory of states some rows ahead: with many groups each is a cache miss."""
+    last = min(size, 4 * _LINE) - 1
+    arrays_end = HEADER_BYTES + ARRAY_BYTES * min(arrays, 2)
 
     @njit(forceinline=True)
     def fetch_ahead(states: int, row: int, rows: int) -> None:
         if row + 16 < rows:
             state = load(states + 8 * (row + 16), np.int64)
-            prefetch(state)
-            prefetch(state + 64)
+            for offset in range(0, last, _LINE):
+                prefetch(state + offset)
+            prefetch(state + last)
         if arrays > 0 and row + 8 < rows:
-            prefetch(load(load(states + 8 * (row + 8), np.int64) + 16, np.int64))
+            state = load(states + 8 * (row + 8), np.int64)
+            for offset in range(HEADER_BYTES, arrays_end, ARRAY_BYTES):
+                prefetch(load(state + offset, np.int64))
 
     return fetch_ahead
 

@@ -30,7 +30,7 @@ class ObjectCode(NamedTuple):
 def compile_callback(function: Callable[..., Any], signature: str) -> ObjectCode:
     """Compile a Python function and what it calls to the object code of a C callback."""
     with global_compiler_lock:
-        with _front_end_only() as environments:
+        with _front_end_only():
             callback: Any = cfunc(signature)(function)
         library = callback._library
         library._final_module = _with_recursion(library._final_module)
@@ -41,8 +41,12 @@ def compile_callback(function: Callable[..., Any], signature: str) -> ObjectCode
         if missing:
             raise RuntimeError(f"a compiled function is not linked: {missing[0]}")
         used = {variable.name for variable in module.global_variables}
-        kept = [(name, list(environment.consts)) for name, environment in environments.items() if name in used]
+        kept = [(name, list(environment.consts)) for name, environment in _environments.items() if name in used]
         return ObjectCode(callback.native_name, library._codegen._tm.emit_object(module), kept)
+
+
+#: What compiled functions refer to, by the name of the variable they find it in; callbacks share functions.
+_environments: dict[str, Any] = {}
 
 
 def _with_recursion(module: Any) -> Any:
@@ -68,13 +72,12 @@ _UNRESOLVED = ".numba.unresolved$"
 
 
 @contextlib.contextmanager
-def _front_end_only() -> Iterator[dict[str, Any]]:
+def _front_end_only() -> Iterator[None]:
     """Leave what is compiled in the block as linked, unoptimised modules without machine code.
 
-    Gives the environments of the functions by name. Functions of the user's own modules that were compiled on the way
-    are forgotten at the end, since Python could call them; they are compiled anew when it does.
+    Functions of the user's own modules that were compiled on the way are forgotten at the end, since Python could call
+    them; they are compiled anew when it does.
     """
-    environments: dict[str, Any] = {}
     foreign: set[Any] = set()
 
     def finalize(library: Any) -> None:
@@ -88,7 +91,7 @@ def _front_end_only() -> Iterator[dict[str, Any]]:
             foreign.add(dispatcher)
 
     def set_env(codegen: Any, name: str, environment: Any) -> None:
-        environments[name] = environment
+        _environments[name] = environment
 
     patches: list[tuple[type, str, Callable[..., Any]]] = [
         (JITCodeLibrary, "finalize", finalize),
@@ -100,7 +103,7 @@ def _front_end_only() -> Iterator[dict[str, Any]]:
     for owner, name, patch in patches:
         setattr(owner, name, patch)
     try:
-        yield environments
+        yield
     finally:
         for (owner, name, _), original in zip(patches, originals, strict=True):
             setattr(owner, name, original)

@@ -13,6 +13,7 @@ A NULL inside a value (an element of a list, a field of a struct) is an error th
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections import namedtuple
 from collections.abc import Callable
@@ -168,6 +169,7 @@ def _refuse_null_field(validity: int, row: int, what: str) -> None:
         raise ValueError(what, "is NULL")
 
 
+@functools.cache
 def reader(type_: SqlType, what: str) -> Reader:
     """Compiled functions that read a SQL type; ``what`` names the value in errors."""
     if type_.name in STORAGE:

@@ -1,8 +1,8 @@
 """The state of an aggregate as compiled code sees it: ``self`` with typed scalars and growable arrays.
 
 A state is a block of DuckDB's memory (see ``runtime.ll``); ``self`` is its address. A scalar attribute is a load or
-a store at a fixed offset. An array attribute (``values: list[float]``) has ``append``, ``resize``, ``len``, indexing,
-and slices that are NumPy views: take a fresh view after the array has grown.
+a store at a fixed offset. An array attribute (``values: list[float]``) has ``append``, ``extend``, ``resize``,
+``reserve``, ``len``, indexing, and slices that are NumPy views: take a fresh view after the array has grown.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import errors
 from numba.core.imputils import lower_getattr_generic, lower_setattr_generic
 from numba.core.typing.templates import AttributeTemplate
@@ -194,17 +194,28 @@ def _append(array: Any, value: Any) -> Any:
     return append
 
 
+@overload_method(ArrayType, "reserve", strict=False)
+def _reserve(array: Any, length: Any) -> Any:
+    size = array.dtype.bitwidth // 8
+
+    def reserve(array: Any, length: Any) -> None:
+        if length > _MOST_ELEMENTS or (length > 0 and array_reserve(array_address(array), length * size) == 0):
+            raise MemoryError("no memory left to grow an array of the state to", length, "elements")
+
+    return reserve
+
+
 @overload_method(ArrayType, "resize", strict=False)
 def _resize(array: Any, length: Any) -> Any:
     size = array.dtype.bitwidth // 8
 
     def resize(array: Any, length: Any) -> None:
-        address = array_address(array)
         if length < 0:
             raise ValueError("an array cannot be resized to a negative length, got", length)
-        if length > _MOST_ELEMENTS or (length > 0 and array_reserve(address, length * size) == 0):
-            raise MemoryError("no memory left to grow an array of the state to", length, "elements")
-        before = load(address + 8, np.int64)
+        address = array_address(array)
+        before, capacity = load(address + 8, np.int64), load(address + 16, np.int64)
+        if length * size > capacity or length > _MOST_ELEMENTS:
+            array.reserve(max(length, min(2 * capacity // size, _MOST_ELEMENTS)))
         if length > before:
             zero_bytes(load(address, np.int64) + before * size, (length - before) * size)
         store(address + 8, np.int64(length), np.int64)
@@ -287,7 +298,7 @@ def state_type(owner: type, layout: Layout, options: tuple[Parameter, ...], flag
     kind = type(f"{owner.__name__}State", (StateType,), {})
     register_model(kind)(_AddressModel)
     for name, method in methods.items():
-        overload_method(kind, name, jit_options=flags, strict=False)(_resolving_to(method))
+        overload_method(kind, name, inline="always", strict=False)(_calling(method, flags))
     readable = {
         option.name: (_OPTION_TYPES[option.types[0].name], 8 + index * RECORD_SLOT + 8)
         for index, option in enumerate(options)
@@ -296,11 +307,12 @@ def state_type(owner: type, layout: Layout, options: tuple[Parameter, ...], flag
     return kind(f"{owner.__qualname__}.self#{id(kind)}", fields, readable, constants)
 
 
-def _resolving_to(method: Any) -> Any:
-    """A function of the method's parameters that gives the method, as Numba wants it for overloads."""
-    scope, parameters = {"method": method}, []
+def _calling(method: Any, flags: dict[str, Any]) -> Any:
+    """An overload, as Numba wants it, that calls a method compiled once whoever calls it."""
+    scope, parameters = {"method": njit(method, **flags)}, []
     for name, parameter in inspect.signature(method).parameters.items():
         scope[f"default_{name}"] = parameter.default
         parameters.append(name if parameter.default is parameter.empty else f"{name}=default_{name}")
-    exec(f"def resolve({', '.join(parameters)}): return method", scope)
+    head, values = ", ".join(parameters), ", ".join(inspect.signature(method).parameters)
+    exec(f"def call({head}): return method({values})\ndef resolve({head}): return call", scope)
     return scope["resolve"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -40,6 +41,7 @@ class Writer(NamedTuple):
     write: Callable[..., Any]
 
 
+@functools.cache
 def writer(type_: SqlType) -> Writer:
     """Compiled functions that write a SQL type; a ``None`` becomes NULL."""
     open_, write = _value_writer(type_)
@@ -108,16 +110,14 @@ def _null_writer(type_: SqlType) -> Any:
         body = "".join(f"    null{i}(struct_child(vector, {i}), row)\n" for i in range(len(type_.fields)))
         exec(f"def set_null(vector, row):\n    mark_null(vector, row)\n{body}", scope)
         return njit(scope["set_null"])
-    if type_.name == "LIST":
+    return _mark_null_list if type_.name == "LIST" else mark_null
 
-        @njit
-        def set_null_list(vector: int, row: int) -> None:
-            mark_null(vector, row)
-            store(vector_data(vector) + row * 16, 0, np.int64)
-            store(vector_data(vector) + row * 16 + 8, 0, np.int64)
 
-        return set_null_list
-    return mark_null
+@njit
+def _mark_null_list(vector: int, row: int) -> None:
+    mark_null(vector, row)
+    store(vector_data(vector) + row * 16, 0, np.int64)
+    store(vector_data(vector) + row * 16 + 8, 0, np.int64)
 
 
 @njit

@@ -11,10 +11,12 @@ from ironlake.udf.engine import aggregate
 from ironlake.udf.engine.sqltypes import FLOAT, INTEGER, Vector
 
 from .model import LinearModel
-from .sgd import FULL, REORDER, SAMPLE_ROWS, Penalty, choose_rate, decayed, descend, epoch, shrink
+from .sgd import AUTO_DECAY, FULL, REORDER, SAMPLE_ROWS, Penalty, choose_rate, decayed, descend, epoch, shrink
 from .vectors import padded
 
 _VALUE_BYTES = np.float32().nbytes
+#: Rows for which memory is reserved at once.
+_FIRST_ROWS = 8
 _ZERO_ONE, _MINUS_ONE = np.array([0.0, 1.0]), np.array([-1.0, 1.0])
 
 
@@ -129,7 +131,10 @@ class logistic_fit:  # noqa: N801 - the SQL name
         if self.width >= 0:
             raise ValueError("a row has", width, "features, the rows before it have", self.width)
         self.width = width
-        self.weights.resize(padded(width))
+        if self.pending:
+            self.kept.reserve(_FIRST_ROWS * (width + 1))
+        else:
+            self.weights.resize(padded(width))
 
     def descend(self, sign, features):
         """One gradient step, counted."""
@@ -148,7 +153,7 @@ class logistic_fit:  # noqa: N801 - the SQL name
             self.product = 1.0
         self.step += 1
         if self.automatic and self.step & 63 == 0:
-            self.now = decayed(self.rate, self.step, True)
+            self.now = decayed(self.rate, self.step, AUTO_DECAY)
 
     def explain(self, features):
         """Say why a step went wrong."""
@@ -173,6 +178,7 @@ class logistic_fit:  # noqa: N801 - the SQL name
     def choose(self):
         """Choose the step size on the kept rows, and take the steps on them."""
         penalty = Penalty(self.l1, self.l2, self.fit_intercept)
+        self.weights.resize(padded(self.width))
         self.rate = choose_rate(self.weights[:], self.intercept, self.kept[:], self.width, penalty)
         self.now = self.rate
         self.start()
@@ -234,19 +240,21 @@ class logistic_fit:  # noqa: N801 - the SQL name
             return None
         weights, intercept, kept = self.weights[:], self.intercept, self.kept[:]
         rate, loss, steps = self.rate, self.loss + math.log(self.product), self.step
+        falling = AUTO_DECAY if self.automatic else 0.0
         penalty = Penalty(self.l1, self.l2, self.fit_intercept)
         if self.keeping:
             weights = weights.copy()
         if self.pending:
+            weights = np.zeros(padded(self.width), np.float32)
             rate = choose_rate(weights, intercept, kept, self.width, penalty)
-            intercept, loss = epoch(weights, intercept, kept, self.width, rate, 0, True, penalty)
+            intercept, loss = epoch(weights, intercept, kept, self.width, rate, 0.0, falling, penalty)
             steps = self.n
         history = np.empty(self.epochs)
         history[0] = loss / self.n
         done, converged = 1, False
         while done < self.epochs and not converged:
             now = rate if self.automatic else rate * self.decay**done
-            intercept, loss = epoch(weights, intercept, kept, self.width, now, steps, self.automatic, penalty)
+            intercept, loss = epoch(weights, intercept, kept, self.width, now, float(steps), falling, penalty)
             history[done] = loss / self.n
             steps += self.n
             converged = history[done - 1] - history[done] < self.tolerance * abs(history[done - 1])

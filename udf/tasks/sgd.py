@@ -26,8 +26,12 @@ REORDER = frozenset({"reassoc", "contract", "nsz", "arcp"})
 
 #: Rows on which ``step_size='auto'`` is chosen.
 SAMPLE_ROWS = 2000
+#: How fast a step size chosen automatically falls, see `decayed`.
+AUTO_DECAY = 1 / SAMPLE_ROWS
 #: Fewer rows than this are too few to choose on: one over the mean squared length of a row is taken.
 FEWEST_ROWS = 64
+#: Step sizes that ``step_size='auto'`` tries.
+_CANDIDATES = 14
 #: Ceiling of the running product of (1 + exp(...)) factors.
 FULL = 1e250
 
@@ -55,9 +59,9 @@ def descend(weights: Any, intercept: float, features: Any, label: float, rate: f
 
 
 @njit(fastmath=set(REORDER))
-def decayed(rate: float, taken: int, automatic: bool) -> float:
-    """The step size after so many steps: constant, or falling with the square root when it was chosen."""
-    return rate / math.sqrt(1 + taken / SAMPLE_ROWS) if automatic else rate
+def decayed(rate: float, taken: float, decay: float) -> float:
+    """The step size after so many steps: it falls with their square root, or stays constant with a ``decay`` of 0."""
+    return rate / math.sqrt(1 + taken * decay)
 
 
 class Penalty(NamedTuple):
@@ -70,13 +74,13 @@ class Penalty(NamedTuple):
 
 @njit
 def epoch(
-    weights: Any, intercept: float, kept: Any, width: int, rate: float, taken: int, automatic: bool, penalty: Any
+    weights: Any, intercept: float, kept: Any, width: int, rate: float, taken: float, decay: float, penalty: Any
 ) -> tuple[float, float]:
     """One pass over kept rows: the new intercept and the sum of the losses, each taken before its step."""
     loss, product = 0.0, 1.0
     for row in range(len(kept) // (width + 1)):
         at = row * (width + 1)
-        now = decayed(rate, taken + row, automatic)
+        now = decayed(rate, taken + row, decay)
         agreement, tail, scale = descend(weights, intercept, kept[at + 1 : at + 1 + width], kept[at], now)
         if penalty.fit_intercept:
             intercept += scale
@@ -121,17 +125,20 @@ def choose_rate(weights: Any, intercept: float, kept: Any, width: int, penalty: 
     for row in range(count):
         source = row * hop % count
         scattered[row * stride : (row + 1) * stride] = kept[source * stride : (source + 1) * stride]
-    rates = unit * 2.0 ** np.arange(-10, 4)
-    losses = np.empty(len(rates))
-    for index in range(len(rates)):
+    losses, best = np.empty(_CANDIDATES), math.inf
+    for index in range(_CANDIDATES):
         trial = weights.copy()
-        moved, _ = epoch(trial, intercept, scattered, width, rates[index], 0, False, penalty)
+        moved, _ = epoch(trial, intercept, scattered, width, _candidate(unit, index), 0.0, 0.0, penalty)
         losses[index] = total_loss(trial, moved, scattered, width)
-        if not math.isfinite(losses[index]):
-            losses[index] = math.inf
-    best = losses.min()
+        if losses[index] < best:
+            best = losses[index]
     chosen = 0
-    for index in range(len(rates)):
+    for index in range(_CANDIDATES):
         if losses[index] <= best * 1.01:
             chosen = index
-    return rates[chosen]
+    return _candidate(unit, chosen)
+
+
+@njit
+def _candidate(unit: float, index: int) -> float:
+    return unit * 2.0 ** (index - 10)
