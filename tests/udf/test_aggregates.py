@@ -378,6 +378,8 @@ UPDATE, MERGE, FINISH = (
         ("    s: str\n" + UPDATE + MERGE + FINISH, "attribute 's'"),
         ("    s: dict\n" + UPDATE + MERGE + FINISH, "attribute 's'"),
         ("    s: list[list[float]]\n" + UPDATE + MERGE + FINISH, "attribute 's'"),
+        ("    def init(self, k: bytes): pass\n" + UPDATE + MERGE + FINISH, "option 'k' is BLOB; an option is a number"),
+        ("    def init(self, k: list[str]): pass\n" + UPDATE + MERGE + FINISH, "option 'k' is VARCHAR"),
         ("    def init(self, k): pass\n" + UPDATE + MERGE + FINISH, "parameter 'k' needs a type"),
     ],
 )

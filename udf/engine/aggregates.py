@@ -17,6 +17,7 @@ from .layout import NUMBERS, Layout
 from .sqltypes import SqlType, single
 
 _METHODS = ("update", "merge", "finish")
+_OPTIONS = {"VARCHAR", *NUMBERS} - {"DATE", "TIMESTAMP", "TIMESTAMPTZ"}
 
 
 def declare(
@@ -73,6 +74,13 @@ def _single(owner: type, option: Parameter) -> Parameter:
         if not all(type_.name in NUMBERS for type_ in numbers):
             raise DeclarationError(f"aggregate {owner.__name__}: option {option.name!r} must have one type")
         return dataclasses.replace(option, types=(SqlType("DOUBLE"), *option.types[len(numbers) :]))
+    type_ = option.types[0]
+    item = type_.element if type_.name == "LIST" else type_
+    if item.name not in _OPTIONS or (type_.name, item.name) == ("LIST", "VARCHAR"):
+        raise DeclarationError(
+            f"aggregate {owner.__name__}: option {option.name!r} is {type_}; an option is a number, a text or a list "
+            "of numbers"
+        )
     return option
 
 

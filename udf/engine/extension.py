@@ -65,7 +65,7 @@ def _load(info: int, access: Any) -> bool:
         tables.forget(cell)
         for declaration in list(declarations.values()):
             _register(connection, cell, declaration)
-    except Exception as error:  # the C boundary: DuckDB reports it to whoever opens the database
+    except BaseException as error:  # the C boundary: DuckDB reports it to whoever opens the database
         access.contents.set_error(info, str(error).encode())
         return False
     finally:

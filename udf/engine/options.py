@@ -20,7 +20,7 @@ from llvmlite import binding as llvm
 
 from . import machine
 from .declaration import REQUIRED, Declaration, Parameter, closest
-from .sqltypes import SqlType
+from .sqltypes import SqlType, to_arrow
 
 RECORD_SLOT = 24
 #: Most bytes of the canonical form of an options value.
@@ -148,7 +148,7 @@ def _names(option: Parameter) -> list[str]:
 
 def _convert(type_: SqlType, value: Any) -> Any:
     """The value as the option's type, or None if it is no such value."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, int | float | decimal.Decimal) and not isinstance(value, bool)
     if type_.name in ("DOUBLE", "FLOAT"):
         return float(value) if number else None
     if type_.name.endswith("INT") or type_.name == "INTEGER":
@@ -161,7 +161,18 @@ def _convert(type_: SqlType, value: Any) -> Any:
     if type_.name == "LIST" and isinstance(value, list):
         items = [_convert(type_.element, item) for item in value]
         return None if any(item is None for item in items) else items
-    return value if type_.name == "ANY" else None
+    if type_.name == "ANY":
+        return value
+    return _convert_by_arrow(type_, value)
+
+
+def _convert_by_arrow(type_: SqlType, value: Any) -> Any:
+    import pyarrow as pa
+
+    try:
+        return pa.scalar(value, to_arrow(type_)).as_py()
+    except (ValueError, TypeError, NotImplementedError, OverflowError):
+        return None
 
 
 def compiled_value(option: Parameter, value: Any) -> Any:

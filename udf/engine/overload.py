@@ -130,7 +130,7 @@ def _compile_callback(address: int, info: int) -> int:
     overload = at(address)
     try:
         return overload.compile()
-    except Exception as error:  # the C boundary: everything becomes DuckDB's error
+    except BaseException as error:  # the C boundary: everything becomes DuckDB's error
         overload.fail(info, error)
         return 16
 
@@ -145,7 +145,7 @@ def _options(address: int, info: int, content: int, length: int, token: int) -> 
     overload = at(address)
     try:
         return overload.records.record(ctypes.string_at(content, length), token)
-    except Exception as error:  # the C boundary
+    except BaseException as error:  # the C boundary
         overload.fail(info, error)
         return -1
 

@@ -74,7 +74,7 @@ def _finish(address: int, info: int, states: int, result: int, count: int, offse
         pointers = (c_int64 * count).from_address(states)
         values = [_value(overload, pointer) for pointer in pointers]
         write_column(pa.array(values, to_arrow(cast(SqlType, overload.declaration.result))), result, offset)
-    except Exception as error:  # the C boundary
+    except BaseException as error:  # the C boundary
         overload.fail(info, error)
 
 

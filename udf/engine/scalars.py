@@ -90,7 +90,7 @@ def _bind(info: int) -> None:
     overload = at(capi.scalar_function_bind_get_extra_info(info))
     try:
         overload.compile()
-    except Exception as error:  # the C boundary
+    except BaseException as error:  # the C boundary
         capi.scalar_function_bind_set_error(info, overload.message(error))
 
 
@@ -115,7 +115,7 @@ def _execute(info: int, chunk: int, result: int) -> None:
         from .arrow import write_column
 
         write_column(_call(overload, chunk), result, 0)
-    except Exception as error:  # the C boundary
+    except BaseException as error:  # the C boundary
         overload.fail(info, error)
 
 

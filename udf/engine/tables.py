@@ -269,7 +269,7 @@ def _bind(info: int) -> None:
         if bound.rows is not None:
             capi.bind_set_cardinality(info, bound.rows, True)
         capi.bind_set_bind_data(info, _hold(bound), capi.address(_release))
-    except Exception as error:  # the C boundary
+    except BaseException as error:  # the C boundary
         capi.bind_set_error(info, _message(call.declaration, error))
 
 
@@ -280,7 +280,7 @@ def _init(info: int) -> None:
         columns = [capi.init_get_column_index(info, at) for at in range(capi.init_get_column_count(info))]
         capi.init_set_max_threads(info, 1)
         capi.init_set_init_data(info, _hold(_Scan(bound, columns)), capi.address(_release))
-    except Exception as error:  # the C boundary
+    except BaseException as error:  # the C boundary
         capi.init_set_error(info, _message(bound.call.declaration, error))
 
 
@@ -289,7 +289,7 @@ def _fill(info: int, output: int) -> None:
     scan: _Scan = _objects[capi.function_get_init_data(info)]
     try:
         scan.fill(output)
-    except Exception as error:  # the C boundary
+    except BaseException as error:  # the C boundary
         bound: _Bound = _objects[capi.function_get_bind_data(info)]
         capi.function_set_error(info, _message(bound.call.declaration, error))
 

@@ -134,9 +134,12 @@ def _value_writer(type_: SqlType) -> Writer:
     if type_.name in STORAGE:
         return _flat_writer(type_)
     if type_.name in ("HUGEINT", "UHUGEINT"):
+        signed = type_.name == "HUGEINT"
 
         @njit
         def write_huge(place: Any, row: int, value: int) -> None:
+            if value < 0 and not signed:
+                raise OverflowError("the result", value, "does not fit into UHUGEINT")
             store(place[1] + row * 16, np.int64(value), np.int64)
             store(place[1] + row * 16 + 8, np.int64(-1) if value < 0 else np.int64(0), np.int64)
 
@@ -179,19 +182,19 @@ def _flat_writer(type_: SqlType) -> Writer:
             store(place[1] + row, np.uint8(value != 0), np.uint8)
 
         return Writer(_open_result, write_truth)
-    if np.dtype(storage).kind == "f" or type_.name in ("BIGINT", "UBIGINT", "TIMESTAMP", "TIMESTAMPTZ"):
+    if np.dtype(storage).kind == "f":
 
         @njit(inline="always")
         def write(place: Any, row: int, value: Any) -> None:
             store(place[1] + row * size, storage(value), storage)
 
         return Writer(_open_result, write)
-    low, high, name = int(np.iinfo(storage).min), int(np.iinfo(storage).max), type_.name
+    name = type_.name
 
     @njit
     def write_checked(place: Any, row: int, value: Any) -> None:
-        if value < low or value > high:
-            raise OverflowError("the result", np.int64(value), "does not fit into", name)
+        if storage(value) != value:
+            raise OverflowError("the result", value, "does not fit into", name)
         store(place[1] + row * size, storage(value), storage)
 
     return Writer(_open_result, write_checked)
