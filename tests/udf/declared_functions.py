@@ -478,3 +478,8 @@ held: dict[str, pa.Table] = {}
 def held_table(name: str):
     """An Arrow table that a test put into ``held``."""
     return held[name]
+
+
+def declare_source(source: str) -> None:
+    """Declare functions from source text, as a cell of a notebook does."""
+    exec(source, {"aggregate": aggregate, "relation": relation, "scalar": scalar, "table": table, "np": np, "pa": pa})
