@@ -125,7 +125,8 @@ def _bind(
 def _is_table(value: Any) -> bool:
     import pyarrow as pa
 
-    return isinstance(value, pa.Table | pa.RecordBatch) or hasattr(value, "__arrow_c_stream__")
+    streams = hasattr(value, "__arrow_c_stream__") and not isinstance(value, pa.ChunkedArray)
+    return streams or isinstance(value, pa.RecordBatch)
 
 
 def _table_columns(declaration: Declaration, table: Any) -> dict[str, Any]:
