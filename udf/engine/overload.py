@@ -39,6 +39,7 @@ class Overload:
     def __init__(self, declaration: Declaration, arguments: tuple[SqlType, ...], with_options: bool) -> None:
         self.declaration, self.arguments, self.with_options = declaration, arguments, with_options
         self.records = Records(declaration)
+        self._refusal: Exception | None = None
         self._record = _Record(compile=capi.address(_compile_callback))
         self.address = ctypes.addressof(self._record)
         _overloads[self.address] = self
@@ -52,7 +53,7 @@ class Overload:
 
         No query that uses the old one may be running.
         """
-        self.declaration, self.records = declaration, Records(declaration)
+        self.declaration, self.records, self._refusal = declaration, Records(declaration), None
         self._record.size = 0
 
     @property
@@ -67,6 +68,8 @@ class Overload:
 
     def compile(self) -> int:
         """Put machine code in place, from the cache or from Numba; answers the bytes of a state."""
+        if self._refusal is not None:
+            raise self._refusal
         if not self.compiled:
             if self.declaration.kind == "aggregate":
                 from .aggregates import compile_overload
@@ -77,7 +80,12 @@ class Overload:
             self._record.defaults = self.records.defaults()
             if self.with_options and self.declaration.kind != "scalar":
                 link()
-            code = compile_overload(self.declaration, self.arguments, self.with_options)
+            try:
+                code = compile_overload(self.declaration, self.arguments, self.with_options)
+            except Exception as error:
+                if _is_numbas(error):
+                    self._refusal = error  # trying again would take as long and fail as well
+                raise
             self._record.arrays = code.get("arrays", 0)
             for name in ("update", "combine", "finalize"):
                 setattr(self._record, name, code.get(name, 0))
@@ -102,9 +110,13 @@ def at(address: int) -> Overload:
     return _overloads[address]
 
 
+def _is_numbas(error: BaseException) -> bool:
+    return type(error).__module__.startswith("numba.")
+
+
 def sentence(error: BaseException) -> str:
     """What an exception says, as one sentence."""
-    if type(error).__module__.startswith("numba."):
+    if _is_numbas(error):
         return _compile_error(error)
     words = " ".join(str(word) for word in error.args) or type(error).__name__
     known = isinstance(error, ValueError | TypeError | OverflowError | IndexError | MemoryError | RuntimeError)

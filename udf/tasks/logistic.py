@@ -11,7 +11,7 @@ from ironlake.udf.engine import aggregate
 from ironlake.udf.engine.sqltypes import FLOAT, INTEGER, Vector
 
 from .model import LinearModel
-from .sgd import AUTO_DECAY, FULL, REORDER, SAMPLE_ROWS, Penalty, choose_rate, decayed, descend, epoch, shrink
+from .sgd import FULL, REORDER, SAMPLE_ROWS, Penalty, StepSize, choose_step, decayed, descend, epoch, shrink
 from .vectors import padded
 
 _VALUE_BYTES = np.float32().nbytes
@@ -72,6 +72,7 @@ class logistic_fit:  # noqa: N801 - the SQL name
     rate: float  # the option, or what was chosen
     now: float  # of the next step
     width: INTEGER
+    intercept_share: FLOAT  # of the step size
     automatic: bool
     pending: bool  # the step size is still to be chosen
     keeping: bool  # rows are kept
@@ -102,6 +103,7 @@ class logistic_fit:  # noqa: N801 - the SQL name
             if not (step_size > 0 and math.isfinite(step_size)):
                 raise ValueError("option step_size must be above 0, got", step_size)
             self.rate = self.now = step_size
+        self.intercept_share = 1.0 if fit_intercept else 0.0
         self.skip_nulls = on_null == "skip"
         self.width = -1
         self.product = 1.0
@@ -142,8 +144,7 @@ class logistic_fit:  # noqa: N801 - the SQL name
         agreement, tail, scale = descend(weights, self.intercept, features, sign, self.now)
         if not math.isfinite(agreement):
             self.explain(features)
-        if self.fit_intercept:
-            self.intercept += scale
+        self.intercept += self.intercept_share * scale
         if self.l1 > 0 or self.l2 > 0:
             shrink(weights, self.width, self.now, self.l1, self.l2)
         self.loss += max(-agreement, 0.0)
@@ -153,13 +154,13 @@ class logistic_fit:  # noqa: N801 - the SQL name
             self.product = 1.0
         self.step += 1
         if self.automatic and self.step & 63 == 0:
-            self.now = decayed(self.rate, self.step, AUTO_DECAY)
+            self.now = decayed(self.rate, self.step, 1 / SAMPLE_ROWS)
 
     def explain(self, features):
         """Say why a step went wrong."""
         for index in range(len(features)):
-            if not math.isfinite(features[index]):
-                raise ValueError("feature", index + 1, "of a row is NaN or infinite; filter such rows or use coalesce")
+            if not math.isfinite(np.float32(features[index])):
+                raise ValueError("feature", index + 1, "of a row is NaN or infinite as a FLOAT; filter such rows")
         raise ValueError("training diverged with step_size", self.rate, "; try", self.rate / 8, "or 'auto'")
 
     def keep(self, sign, features):
@@ -172,15 +173,14 @@ class logistic_fit:  # noqa: N801 - the SQL name
         kept[at] = sign
         for index in range(len(features)):
             kept[at + 1 + index] = features[index]
-            if not math.isfinite(features[index]):
+            if not math.isfinite(np.float32(features[index])):
                 self.explain(features)
 
     def choose(self):
         """Choose the step size on the kept rows, and take the steps on them."""
-        penalty = Penalty(self.l1, self.l2, self.fit_intercept)
+        chosen = choose_step(self.kept[:], self.width, self.fit_intercept, Penalty(self.l1, self.l2))
+        self.rate, self.now, self.intercept_share = chosen.rate, chosen.rate, chosen.intercept
         self.weights.resize(padded(self.width))
-        self.rate = choose_rate(self.weights[:], self.intercept, self.kept[:], self.width, penalty)
-        self.now = self.rate
         self.start()
 
     def start(self):
@@ -221,6 +221,7 @@ class logistic_fit:  # noqa: N801 - the SQL name
         self.weights.resize(0)
         self.weights.extend(other.weights)
         self.intercept, self.rate, self.now, self.step = other.intercept, other.rate, other.now, other.step
+        self.intercept_share = other.intercept_share
         self.loss, self.product = other.loss, other.product
         self.start()
 
@@ -239,28 +240,29 @@ class logistic_fit:  # noqa: N801 - the SQL name
         if self.n == 0:
             return None
         weights, intercept, kept = self.weights[:], self.intercept, self.kept[:]
-        rate, loss, steps = self.rate, self.loss + math.log(self.product), self.step
-        falling = AUTO_DECAY if self.automatic else 0.0
-        penalty = Penalty(self.l1, self.l2, self.fit_intercept)
-        if self.keeping:
-            weights = weights.copy()
+        loss, steps = self.loss + math.log(self.product), self.step
+        penalty = Penalty(self.l1, self.l2)
+        step = StepSize(self.rate, 1 / SAMPLE_ROWS if self.automatic else 0.0, np.float64(self.intercept_share))
         if self.pending:
             weights = np.zeros(padded(self.width), np.float32)
-            rate = choose_rate(weights, intercept, kept, self.width, penalty)
-            intercept, loss = epoch(weights, intercept, kept, self.width, rate, 0.0, falling, penalty)
+            step = choose_step(kept, self.width, self.fit_intercept, penalty)
+            intercept, loss = epoch(weights, intercept, kept, self.width, step, 0.0, penalty)
             steps = self.n
+        elif self.keeping:
+            weights = weights.copy()
         history = np.empty(self.epochs)
         history[0] = loss / self.n
         done, converged = 1, False
         while done < self.epochs and not converged:
-            now = rate if self.automatic else rate * self.decay**done
-            intercept, loss = epoch(weights, intercept, kept, self.width, now, float(steps), falling, penalty)
+            if not self.automatic:
+                step = StepSize(self.rate * self.decay**done, 0.0, np.float64(self.intercept_share))
+            intercept, loss = epoch(weights, intercept, kept, self.width, step, float(steps), penalty)
             history[done] = loss / self.n
             steps += self.n
             converged = history[done - 1] - history[done] < self.tolerance * abs(history[done - 1])
             done += 1
         if not math.isfinite(history[done - 1]):
-            raise ValueError("training diverged with step_size", rate, "; try", rate / 8, "or 'auto'")
+            raise ValueError("training diverged with step_size", step.rate, "; try", step.rate / 8, "or 'auto'")
         return LinearModel(
             "logistic",
             weights[: self.width],

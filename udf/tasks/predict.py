@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numba import njit
 
 from ironlake.udf.engine import scalar
 from ironlake.udf.engine.sqltypes import Vector
 
 from .model import LinearModel
 from .sgd import REORDER
+
+
+@njit(fastmath=set(REORDER))
+def _score(model: Any, features: Any) -> float:
+    weights = model.coefficients
+    if len(features) != len(weights):
+        raise ValueError("argument features has", len(features), "numbers, the model was trained on", len(weights))
+    total = np.float32(0)
+    for index in range(len(features)):
+        total += weights[index] * np.float32(features[index])
+    return np.float64(total) + model.intercept
 
 
 @scalar(fastmath=REORDER, boundscheck=False)
@@ -41,13 +54,7 @@ def decision_function(model: LinearModel, features: Vector) -> float:
     SELECT decision_function(m, [0.5]) AS score
     FROM (SELECT logistic_fit(i % 3 = 0, [i / 100], {'step_size': 0.1}) AS m FROM range(100) t(i));
     """
-    weights = model.coefficients
-    if len(features) != len(weights):
-        raise ValueError("argument features has", len(features), "numbers, the model was trained on", len(weights))
-    total = np.float32(0)
-    for index in range(len(features)):
-        total += weights[index] * np.float32(features[index])
-    return np.float64(total) + model.intercept
+    return _score(model, features)
 
 
 @scalar(fastmath=REORDER, boundscheck=False)
@@ -80,13 +87,7 @@ def predict_proba(model: LinearModel, features: Vector) -> float:
     """
     if model.task != "logistic":
         raise ValueError("argument model is of a task that gives no probabilities; use decision_function")
-    weights = model.coefficients
-    if len(features) != len(weights):
-        raise ValueError("argument features has", len(features), "numbers, the model was trained on", len(weights))
-    total = np.float32(0)
-    for index in range(len(features)):
-        total += weights[index] * np.float32(features[index])
-    score = np.float64(total) + model.intercept
+    score = _score(model, features)
     tail = math.exp(-abs(score))
     return 1 / (1 + tail) if score > 0 else tail / (1 + tail)
 
@@ -108,7 +109,7 @@ def predict(model: LinearModel, features: Vector) -> float:
     Raises
     ------
     InvalidInputException
-        If the number of features is not the model's, or one is NULL.
+        If the number of features is not the model's, one is NULL, or the model has not two classes.
 
     References
     ----------
@@ -119,10 +120,6 @@ def predict(model: LinearModel, features: Vector) -> float:
     SELECT predict(m, [0.5]) AS label
     FROM (SELECT logistic_fit(i % 3 = 0, [i / 100], {'step_size': 0.1}) AS m FROM range(100) t(i));
     """
-    weights = model.coefficients
-    if len(features) != len(weights):
-        raise ValueError("argument features has", len(features), "numbers, the model was trained on", len(weights))
-    total = np.float32(0)
-    for index in range(len(features)):
-        total += weights[index] * np.float32(features[index])
-    return model.classes[1] if np.float64(total) + model.intercept > 0 else model.classes[0]
+    if len(model.classes) != 2:
+        raise ValueError("argument model has", len(model.classes), "classes, a linear model has two")
+    return model.classes[1] if _score(model, features) > 0 else model.classes[0]

@@ -19,16 +19,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from .vectors import add_scaled, dot, exp_of_negative, sigmoid
+from .vectors import add_scaled, dot, exp_of_negative, padded, sigmoid
 
 #: Floating-point freedoms that leave NaN and infinity alone.
 REORDER = frozenset({"reassoc", "contract", "nsz", "arcp"})
 
 #: Rows on which ``step_size='auto'`` is chosen.
 SAMPLE_ROWS = 2000
-#: How fast a step size chosen automatically falls, see `decayed`.
-AUTO_DECAY = 1 / SAMPLE_ROWS
-#: Fewer rows than this are too few to choose on: one over the mean squared length of a row is taken.
+#: Fewer rows than this are too few to choose on: k = 0 is taken, see `choose_step`.
 FEWEST_ROWS = 64
 #: Step sizes that ``step_size='auto'`` tries.
 _CANDIDATES = 14
@@ -65,25 +63,31 @@ def decayed(rate: float, taken: float, decay: float) -> float:
 
 
 class Penalty(NamedTuple):
-    """What is added to the loss of each row, and whether there is an intercept."""
+    """What is added to the loss of each row."""
 
     l1: float
     l2: float
-    fit_intercept: bool
+
+
+class StepSize(NamedTuple):
+    """The step size ``rate / sqrt(1 + decay t)`` after ``t`` steps, and how much of it the intercept gets."""
+
+    rate: float
+    decay: float
+    intercept: float
 
 
 @njit
 def epoch(
-    weights: Any, intercept: float, kept: Any, width: int, rate: float, taken: float, decay: float, penalty: Any
+    weights: Any, intercept: float, kept: Any, width: int, step: StepSize, taken: float, penalty: Penalty
 ) -> tuple[float, float]:
     """One pass over kept rows: the new intercept and the sum of the losses, each taken before its step."""
     loss, product = 0.0, 1.0
     for row in range(len(kept) // (width + 1)):
         at = row * (width + 1)
-        now = decayed(rate, taken + row, decay)
+        now = decayed(step.rate, taken + row, step.decay)
         agreement, tail, scale = descend(weights, intercept, kept[at + 1 : at + 1 + width], kept[at], now)
-        if penalty.fit_intercept:
-            intercept += scale
+        intercept += step.intercept * scale
         if penalty.l1 > 0 or penalty.l2 > 0:
             shrink(weights, width, now, penalty.l1, penalty.l2)
         loss += max(-agreement, 0.0)
@@ -105,19 +109,23 @@ def total_loss(weights: Any, intercept: float, kept: Any, width: int) -> float:
 
 
 @njit
-def choose_rate(weights: Any, intercept: float, kept: Any, width: int, penalty: Any) -> float:
-    """The step size for ``'auto'``: of 2^k / mean |x|^2, k = -10 ... 3, the largest within 1 % of the best.
+def choose_step(kept: Any, width: int, fit_intercept: bool, penalty: Penalty) -> StepSize:
+    """The step size for ``'auto'``: of 2^k / (mean |x|^2 + c^2), k = -10 ... 3, the largest within 1 % of the best.
 
-    Each candidate is tried on the rows in one pass from the given weights, scattered over the order they came in.
+    Each candidate is tried on the rows in one pass from zero weights, scattered over the order they came in. ``c`` is
+    the root mean square of a feature: the intercept is taken as the weight of a feature with the value ``c``, so that
+    the scale of the features makes no difference.
     """
     stride = width + 1
     count = len(kept) // stride
     square = 0.0
     for value in kept:
-        square += np.float64(value) * np.float64(value)  # with the labels: the intercept is a feature of 1
-    unit = count / square
+        square += np.float64(value) * np.float64(value)
+    square = square / count - 1  # without the labels
+    constant = square / width if square > 0 else 1.0
+    unit, decay, intercept = 1 / (square + constant), 1 / min(count, SAMPLE_ROWS), constant if fit_intercept else 0.0
     if count < FEWEST_ROWS:
-        return unit
+        return StepSize(unit, decay, intercept)
     hop = int(count * 0.618) | 1
     while math.gcd(hop, count) != 1:
         hop += 2
@@ -127,8 +135,8 @@ def choose_rate(weights: Any, intercept: float, kept: Any, width: int, penalty: 
         scattered[row * stride : (row + 1) * stride] = kept[source * stride : (source + 1) * stride]
     losses, best = np.empty(_CANDIDATES), math.inf
     for index in range(_CANDIDATES):
-        trial = weights.copy()
-        moved, _ = epoch(trial, intercept, scattered, width, _candidate(unit, index), 0.0, 0.0, penalty)
+        trial, step = np.zeros(padded(width), np.float32), StepSize(_candidate(unit, index), 0.0, intercept)
+        moved, _ = epoch(trial, 0.0, scattered, width, step, 0.0, penalty)
         losses[index] = total_loss(trial, moved, scattered, width)
         if losses[index] < best:
             best = losses[index]
@@ -136,7 +144,7 @@ def choose_rate(weights: Any, intercept: float, kept: Any, width: int, penalty: 
     for index in range(_CANDIDATES):
         if losses[index] <= best * 1.01:
             chosen = index
-    return _candidate(unit, chosen)
+    return StepSize(_candidate(unit, chosen), decay, intercept)
 
 
 @njit

@@ -188,7 +188,8 @@ def sigmoid(score: float) -> float:
 
     Beyond 16 on either side it is the value at 16.
     """
-    clamped = min(max(np.float32(score), -_LIMIT), _LIMIT)
+    clamped = score if score > -_LIMIT else -_LIMIT  # NaN as well: it must not choose the row of the table
+    clamped = clamped if clamped < _LIMIT else _LIMIT
     rounded = clamped * _STEPS + _ROUND
     row = _bits_of_float32(rounded) - _FIRST
     rest = clamped - (rounded - _ROUND) * _WIDTH
