@@ -1,7 +1,8 @@
-"""The examples of the README, the guides and the docstrings run as they stand."""
+"""The examples of the README, the guides, the docstrings and the folder of examples run as they stand."""
 
 import ast
 import re
+import runpy
 from pathlib import Path
 
 import duckdb
@@ -10,6 +11,7 @@ from rich.console import Console
 
 import ironlake
 from ironlake import demo
+from ironlake.catalog import reference_page
 
 ROOT = Path(__file__).parent.parent
 #: Without those that other tests declare.
@@ -77,6 +79,20 @@ def test_example_of_a_function(name):
     assert statements, f"{name} has no example"
     for statement in statements:
         duckdb.execute(statement).fetchall()
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").iterdir()), ids=lambda script: script.name)
+def test_example(script, capsys):
+    if script.suffix == ".sql":
+        run_sql(script.read_text(encoding="utf-8"))
+    elif script.suffix == ".py":
+        runpy.run_path(str(script))
+        assert capsys.readouterr().out
+
+
+def test_the_reference_is_current():
+    page = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert page.strip() == reference_page().strip()
 
 
 def test_links_of_the_readme_exist():
