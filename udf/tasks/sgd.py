@@ -110,9 +110,10 @@ def total_loss(weights: Any, intercept: float, kept: Any, width: int) -> float:
 
 @njit
 def choose_step(kept: Any, width: int, fit_intercept: bool, penalty: Penalty) -> StepSize:
-    """The step size for ``'auto'``: of 2^k / (mean |x|^2 + c^2), k = -10 ... 3, the largest within 1 % of the best.
+    """The step size for ``'auto'``: of 2^k / (mean |x|^2 + c^2), k = -10 ... 3, the best on the rows.
 
-    Each candidate is tried on the rows in one pass from zero weights, scattered over the order they came in. ``c`` is
+    Each candidate is tried in one pass over the rows from zero weights, scattered over the order they came in; what
+    counts is the loss during the pass, before each step, and after it: one alone favours lucky ends. ``c`` is
     the root mean square of a feature: the intercept is taken as the weight of a feature with the value ``c``, so that
     the scale of the features makes no difference.
     """
@@ -133,17 +134,13 @@ def choose_step(kept: Any, width: int, fit_intercept: bool, penalty: Penalty) ->
     for row in range(count):
         source = row * hop % count
         scattered[row * stride : (row + 1) * stride] = kept[source * stride : (source + 1) * stride]
-    losses, best = np.empty(_CANDIDATES), math.inf
+    best, chosen = math.inf, 0
     for index in range(_CANDIDATES):
         trial, step = np.zeros(padded(width), np.float32), StepSize(_candidate(unit, index), 0.0, intercept)
-        moved, _ = epoch(trial, 0.0, scattered, width, step, 0.0, penalty)
-        losses[index] = total_loss(trial, moved, scattered, width)
-        if losses[index] < best:
-            best = losses[index]
-    chosen = 0
-    for index in range(_CANDIDATES):
-        if losses[index] <= best * 1.01:
-            chosen = index
+        moved, during = epoch(trial, 0.0, scattered, width, step, 0.0, penalty)
+        loss = during + total_loss(trial, moved, scattered, width)
+        if loss < best:
+            best, chosen = loss, index
     return StepSize(_candidate(unit, chosen), decay, intercept)
 
 
