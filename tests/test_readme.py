@@ -1,8 +1,11 @@
 """The examples of the README, the guides, the docstrings and the folder of examples run as they stand."""
 
 import ast
+import multiprocessing
 import re
-import runpy
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -42,8 +45,18 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.M | re.S)
 
 
+def in_a_process_of_its_own(function, *arguments) -> None:
+    """A page declares functions, which must not replace those of other tests."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        process.submit(function, *arguments).result()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page(page):
+    in_a_process_of_its_own(run_page, page)
+
+
+def run_page(page: Path) -> None:
     names: dict[str, object] = {"__name__": page.stem}
     for language, text in blocks(page):
         if language == "python":
@@ -82,12 +95,11 @@ def test_example_of_a_function(name):
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").iterdir()), ids=lambda script: script.name)
-def test_example(script, capsys):
+def test_example(script):
     if script.suffix == ".sql":
-        run_sql(script.read_text(encoding="utf-8"))
+        in_a_process_of_its_own(run_sql, script.read_text(encoding="utf-8"))
     elif script.suffix == ".py":
-        runpy.run_path(str(script))
-        assert capsys.readouterr().out
+        assert subprocess.run([sys.executable, script], check=True, stdout=subprocess.PIPE).stdout
 
 
 def test_the_reference_is_current():
