@@ -1,6 +1,7 @@
 """The functions that the engine's tests share; each distinct signature is compiled once."""
 
 import math
+import statistics
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -400,8 +401,9 @@ class Slope(NamedTuple):
 @relation
 def fit_line(x: float, y: float, *, digits: int = 6) -> Slope:
     """A straight line through the points."""
-    slope, intercept = np.polyfit(x.to_numpy(zero_copy_only=False), y.to_numpy(zero_copy_only=False), 1)
-    residuals = y.to_numpy(zero_copy_only=False) - (slope * x.to_numpy(zero_copy_only=False) + intercept)
+    xs, ys = x.to_numpy(zero_copy_only=False), y.to_numpy(zero_copy_only=False)
+    slope, intercept = statistics.linear_regression(xs, ys)
+    residuals = ys - (slope * xs + intercept)
     return Slope(round(slope, digits), round(intercept, digits), np.round(residuals, digits).tolist())
 
 

@@ -5,6 +5,7 @@ Usage: fuzz.py CALLS SEED
 
 import random
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -109,11 +110,11 @@ def main(calls, seed):
     chance = random.Random(seed)
     con = duckdb.connect(config={"threads": 2})
     declarations = [each for each in engine.declarations.values() if each.name not in LEAVE_OUT]
-    raised = 0
-    for number in range(calls):
+    raised, last = 0, Path(tempfile.gettempdir()) / f"ironlake-fuzz-{seed}.sql"
+    for _ in range(calls):
         query = call(chance, chance.choice(declarations))
         # What is being run stands in a file, so that a crash tells its query.
-        print(f"{number}: {query}", file=sys.stderr, flush=True) if len(sys.argv) > 3 else LAST.write_text(query)
+        last.write_text(query)
         try:
             con.execute(query).fetchmany(3)
         except duckdb.InternalException as error:
@@ -127,7 +128,4 @@ def main(calls, seed):
 
 
 if __name__ == "__main__":
-    import tempfile
-
-    LAST = Path(tempfile.gettempdir()) / f"ironlake-fuzz-{sys.argv[2]}.sql"
     main(int(sys.argv[1]), int(sys.argv[2]))

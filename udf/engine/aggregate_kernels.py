@@ -48,7 +48,7 @@ class Steps(NamedTuple):
 
 def kernels(
     declaration: Declaration, layout: Layout, arguments: tuple[SqlType, ...], with_options: bool
-) -> dict[str, tuple[Callable[..., None], str]]:
+) -> dict[str, tuple[Callable[..., int | None], str]]:
     """The callbacks of an aggregate class as Python functions for Numba, with their signatures."""
     owner, settings = declaration.body, declaration.settings
     flags = declaration.jit_flags
@@ -75,7 +75,7 @@ def kernels(
 
 def collecting_kernels(
     declaration: Declaration, collector: Collector, arguments: tuple[SqlType, ...], with_options: bool
-) -> dict[str, tuple[Callable[..., None], str]]:
+) -> dict[str, tuple[Callable[..., int | None], str]]:
     """The callbacks of a relation function: they collect rows; finishing a group is Python's."""
     layout = Layout.of(collector.state)
     self_type = state_type(collector.state, layout, (), {})
@@ -100,7 +100,7 @@ def collecting_kernels(
 
 def _collecting_callbacks(
     steps: Steps, wakes: tuple[Any, Any], self_type: Any, column_count: int
-) -> dict[str, tuple[Callable[..., None], str]]:
+) -> dict[str, tuple[Callable[..., int | None], str]]:
     """Update and combine."""
     merge, fetch_ahead = steps.merge, steps.fetch_ahead
     wake, wake_with_record = wakes
@@ -136,7 +136,7 @@ def _collecting_callbacks(
 
 def _finalize_callback(
     declaration: Declaration, finish: Any, wake: Any, self_type: Any, layout: Layout
-) -> tuple[Callable[..., None], str]:
+) -> tuple[Callable[..., int], str]:
     open_result, write = writer(cast(SqlType, declaration.result))
     finish_empty = declaration.settings["empty"]
     fetch_ahead = _fetch_ahead(layout.size, layout.arrays)
@@ -155,10 +155,10 @@ def _finalize_callback(
                 wake(self, state, address)
             write(place, offset + index, finish(self))
 
-    def finalize_callback(address: int, info: int, states: int, result: int, count: int, offset: int) -> None:
-        guarded(finish_states, (address, states, result, count, offset), address, info)
+    def finalize_callback(address: int, info: int, states: int, result: int, count: int, offset: int) -> int:
+        return guarded(finish_states, (address, states, result, count, offset), address, info)
 
-    return finalize_callback, "void(int64, int64, int64, int64, int64, int64)"
+    return finalize_callback, "int64(int64, int64, int64, int64, int64, int64)"
 
 
 def _update_without_options(steps: Steps, wake: Any, self_type: Any) -> Any:

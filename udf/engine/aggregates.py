@@ -92,7 +92,7 @@ def compile_overload(declaration: Declaration, arguments: tuple[SqlType, ...], w
         sorted(declaration.settings.items()),
     )  # fmt: skip
 
-    def build() -> dict[str, tuple[Callable[..., None], str]]:
+    def build() -> dict[str, tuple[Callable[..., int | None], str]]:
         from .aggregate_kernels import kernels
 
         return kernels(declaration, layout, arguments, with_options)

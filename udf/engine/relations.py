@@ -53,7 +53,7 @@ def compile_overload(declaration: Declaration, arguments: tuple[SqlType, ...], w
     collector = Collector.of(arguments)
     key = machine.fingerprint("relation", repr(arguments), with_options)
 
-    def build() -> dict[str, tuple[Callable[..., None], str]]:
+    def build() -> dict[str, tuple[Callable[..., int | None], str]]:
         from .aggregate_kernels import collecting_kernels
 
         return collecting_kernels(declaration, collector, arguments, with_options)
@@ -63,8 +63,8 @@ def compile_overload(declaration: Declaration, arguments: tuple[SqlType, ...], w
     return {**addresses, "finalize": capi.address(_finish), "arrays": layout.arrays, "size": layout.size}
 
 
-@CFUNCTYPE(None, c_int64, c_int64, c_int64, c_int64, c_int64, c_int64)
-def _finish(address: int, info: int, states: int, result: int, count: int, offset: int) -> None:
+@CFUNCTYPE(c_int64, c_int64, c_int64, c_int64, c_int64, c_int64, c_int64)
+def _finish(address: int, info: int, states: int, result: int, count: int, offset: int) -> int:
     overload = at(address)
     try:
         import pyarrow as pa
@@ -74,8 +74,10 @@ def _finish(address: int, info: int, states: int, result: int, count: int, offse
         pointers = (c_int64 * count).from_address(states)
         values = [_value(overload, pointer) for pointer in pointers]
         write_column(pa.array(values, to_arrow(cast(SqlType, overload.declaration.result))), result, offset)
+        return 1
     except BaseException as error:  # the C boundary
         overload.fail(info, error)
+        return 0
 
 
 def _value(overload: Overload, state: int) -> Any:

@@ -63,11 +63,18 @@ define void @ironlake_combine(ptr %info, ptr %sources, ptr %targets, i64 %count)
   ret void
 }
 
+; When a result cannot be written, the query ends, and DuckDB does not destroy the states that it was finishing.
 define void @ironlake_finalize(ptr %info, ptr %states, ptr %result, i64 %count, i64 %offset) {
   %declaration = call ptr @duckdb_aggregate_function_get_extra_info(ptr %info)
   %slot = getelementptr %declaration, ptr %declaration, i32 0, i32 4
   %function = load ptr, ptr %slot
-  tail call void %function(ptr %declaration, ptr %info, ptr %states, ptr %result, i64 %count, i64 %offset)
+  %written = call i64 %function(ptr %declaration, ptr %info, ptr %states, ptr %result, i64 %count, i64 %offset)
+  %failed = icmp eq i64 %written, 0
+  br i1 %failed, label %release, label %done
+release:
+  call void @ironlake_destroy(ptr %states, i64 %count)
+  br label %done
+done:
   ret void
 }
 
