@@ -104,6 +104,14 @@ def test_errors_in_every_method_of_an_aggregate(where):
     assert output.splitlines() == ["{'Invalid Input Error: failing: " + method + " failed'}", "0 arrays left"]
 
 
+@pytest.mark.parametrize("call", ["failing(x, {'where': 3})", "relation_fails(x, 'value')"])
+@pytest.mark.parametrize("over", ["", "OVER (ORDER BY x ROWS 3 PRECEDING)"])
+def test_states_whose_results_fail_are_released(con, call, over):
+    """DuckDB does not destroy the states of a batch of results that ended in an error; the fixture counts them."""
+    with pytest.raises(duckdb.InvalidInputException, match="failed on purpose"):
+        con.execute(f"SELECT {call} {over} FROM range(500) t(x) {'' if over else 'GROUP BY x % 70'}")
+
+
 ROWS = "(SELECT i::DOUBLE AS x, i % 3 AS k FROM range(20000) t(i))"
 WINDOW = "OVER (PARTITION BY k ORDER BY x ROWS 90 PRECEDING)"
 
