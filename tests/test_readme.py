@@ -1,11 +1,8 @@
 """The examples of the README, the guides, the docstrings and the folder of examples run as they stand."""
 
-import ast
-import multiprocessing
 import re
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -23,6 +20,7 @@ OWN_FUNCTIONS = {
     for name, function in ironlake.functions.items()
     if function.declaration.body.__module__.startswith("ironlake.")
 }
+RUNNER = ROOT / "tests" / "run_page.py"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -40,50 +38,9 @@ def working_directory(directory, monkeypatch):
     duckdb.set_default_connection(duckdb.connect())
 
 
-def blocks(page: Path) -> list[tuple[str, str]]:
-    """The language and text of each code block."""
-    return re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.M | re.S)
-
-
-def in_a_process_of_its_own(function, *arguments) -> None:
-    """A page declares functions, which must not replace those of other tests."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        process.submit(function, *arguments).result()
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page(page):
-    in_a_process_of_its_own(run_page, page)
-
-
-def run_page(page: Path) -> None:
-    names: dict[str, object] = {"__name__": page.stem}
-    for language, text in blocks(page):
-        if language == "python":
-            run_python(text, names)
-        elif language == "sql":
-            run_sql(text)
-
-
-def run_sql(text: str) -> None:
-    for statement in duckdb.extract_statements(text):
-        duckdb.execute(statement).fetchall()
-
-
-def run_python(text: str, names: dict[str, object]) -> None:
-    """Run a block; a statement with a literal in the comment behind it has to give that value."""
-    lines = text.splitlines()
-    for node in ast.parse(text).body:
-        code = compile(ast.Module([node], []), "example", "exec")
-        _, _, comment = lines[node.end_lineno - 1][node.end_col_offset :].partition("#")
-        if not isinstance(node, ast.Expr) or not comment:
-            exec(code, names)
-            continue
-        value = eval(compile(ast.Expression(node.value), "example", "eval"), names)
-        if isinstance(value, duckdb.DuckDBPyRelation):
-            [(value,)] = value.fetchall()
-        expected = ast.literal_eval(comment.strip())
-        assert value == (pytest.approx(expected) if isinstance(expected, float) else expected)
+    subprocess.run([sys.executable, RUNNER, page], check=True)
 
 
 @pytest.mark.parametrize("name", sorted(OWN_FUNCTIONS))
@@ -96,10 +53,9 @@ def test_example_of_a_function(name):
 
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").iterdir()), ids=lambda script: script.name)
 def test_example(script):
-    if script.suffix == ".sql":
-        in_a_process_of_its_own(run_sql, script.read_text(encoding="utf-8"))
-    elif script.suffix == ".py":
-        assert subprocess.run([sys.executable, script], check=True, stdout=subprocess.PIPE).stdout
+    command = [sys.executable, script] if script.suffix == ".py" else [sys.executable, RUNNER, script]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    assert done.stdout or script.suffix == ".sql"
 
 
 def test_the_reference_is_current():
