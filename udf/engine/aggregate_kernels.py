@@ -200,7 +200,7 @@ def _update_with_options(steps: Steps, wake: Any, self_type: Any, column_count: 
         rows = chunk_size(chunk)
         columns = open_columns(chunk)
         options = open_options(chunk, rows)
-        constant, checked = options[1], 0
+        constant, token, checked = options[1], options[3][1], 0
         grouped = load(states, np.int64) != load(states + 8 * (rows - 1), np.int64)
         for row in range(rows):
             if grouped:
@@ -210,7 +210,7 @@ def _update_with_options(steps: Steps, wake: Any, self_type: Any, column_count: 
                 continue
             state = load(states + 8 * row, np.int64)
             self = as_state(state, self_type)
-            if not (constant and state == checked):
+            if not (constant and (state == checked or _has_record(state, token))):
                 record = record_of(options, address, info, state, row)
                 if record == -1:
                     return  # Python has told DuckDB what is wrong with the options
@@ -223,6 +223,12 @@ def _update_with_options(steps: Steps, wake: Any, self_type: Any, column_count: 
                 update(self, columns, row)
 
     return update_chunk
+
+
+@njit(forceinline=True)
+def _has_record(state: int, token: int) -> bool:
+    """Whether a state has seen a row, and options with this token."""
+    return load(state, np.int64) != 0 and load(load(state + 8, np.int64), np.int64) == token
 
 
 @functools.cache
@@ -241,7 +247,9 @@ def _fetch_ahead(size: int, arrays: int) -> Any:
         if arrays > 0 and row + 8 < rows:
             state = load(states + 8 * (row + 8), np.int64)
             for offset in range(HEADER_BYTES, arrays_end, ARRAY_BYTES):
-                prefetch(load(state + offset, np.int64))
+                memory = load(state + offset, np.int64)
+                if memory != 0:
+                    prefetch(memory)
 
     return fetch_ahead
 

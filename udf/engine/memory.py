@@ -120,6 +120,24 @@ def text_address(typingctx: Any, text: Any) -> Any:
 
 
 @intrinsic
+def ascii_text(typingctx: Any, address: Any, length: Any) -> Any:
+    """ASCII characters in memory as a string, which lives as long as that memory."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        text = cgutils.create_struct_proxy(types.unicode_type)(context, builder)
+        text.data = builder.inttoptr(args[0], text.data.type)
+        text.length = args[1]
+        text.kind = text.kind.type(1)  # bytes of a character
+        text.is_ascii = text.is_ascii.type(1)
+        text.hash = text.hash.type(-1)  # not known
+        text.meminfo = cgutils.get_null_value(text.meminfo.type)
+        text.parent = cgutils.get_null_value(text.parent.type)
+        return text._getvalue()
+
+    return types.unicode_type(_ADDRESS, types.int64), codegen
+
+
+@intrinsic
 def copy_bytes(typingctx: Any, target: Any, source: Any, count: Any) -> Any:
     """Copy memory that does not overlap."""
 

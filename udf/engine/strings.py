@@ -6,8 +6,9 @@ import numpy as np
 from numba import njit
 from numba.cpython.unicode import _codepoint_to_kind, _empty_string, _get_code_point, _set_code_point
 
-from .memory import load, view
+from .memory import address_of, ascii_text, copy_bytes, load, store, vector_assign_string, view
 
+#: Longest string that stands in a vector's slot itself.
 _INLINE_BYTES = 12
 
 
@@ -21,23 +22,35 @@ def string_bytes(slot: int) -> np.ndarray:
 
 
 @njit
+def write_bytes(vector: int, slots: int, row: int, address: int, length: int) -> None:
+    """Write a string of bytes to a row of a vector, whose slots begin at an address."""
+    if length > _INLINE_BYTES:
+        vector_assign_string(vector, row, address, length)
+        return
+    slot = slots + row * 16
+    store(slot, length, np.int64)
+    store(slot + 8, 0, np.int64)
+    copy_bytes(slot + 4, address, length)
+
+
+@njit
 def decode(raw: np.ndarray) -> str:
-    """Read UTF-8, which DuckDB guarantees to be valid."""
+    """Read UTF-8, which DuckDB guarantees to be valid. Pure ASCII is not copied: it stays where it is."""
     characters, widest = 0, 0
     for byte in raw:
         if byte & 0xC0 != 0x80:
             characters += 1
         widest = max(widest, byte)
     if widest < 0x80:
-        highest = 0x7F
-    elif widest < 0xC4:
+        return ascii_text(address_of(raw), len(raw))
+    if widest < 0xC4:
         highest = 0xFF
     elif widest < 0xF0:
         highest = 0xFFFF
     else:
         highest = 0x10FFFF
     kind = _codepoint_to_kind(np.uint32(highest))
-    text = _empty_string(kind, characters, 1 if widest < 0x80 else 0)
+    text = _empty_string(kind, characters, 0)
     at = 0
     for index in range(characters):
         lead = np.uint32(raw[at])

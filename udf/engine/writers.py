@@ -25,13 +25,12 @@ from .memory import (
     struct_child,
     text_address,
     unwrap,
-    vector_assign_string,
     vector_data,
     vector_ensure_validity,
     vector_validity,
 )
 from .sqltypes import SqlType
-from .strings import encode
+from .strings import encode, write_bytes
 
 
 class Writer(NamedTuple):
@@ -149,22 +148,22 @@ def _value_writer(type_: SqlType) -> Writer:
         @njit
         def write_text(place: Any, row: int, value: str) -> None:
             if value._is_ascii:
-                vector_assign_string(place[0], row, text_address(value), len(value))
+                write_bytes(place[0], place[1], row, text_address(value), len(value))
             else:
                 raw = encode(value)
-                vector_assign_string(place[0], row, address_of(raw), len(raw))
+                write_bytes(place[0], place[1], row, address_of(raw), len(raw))
 
-        return Writer(_open_nested, write_text)
+        return Writer(_open_result, write_text)
     if type_.name == "BLOB":
 
         @njit
-        def write_bytes(place: Any, row: int, value: np.ndarray) -> None:
+        def write_blob(place: Any, row: int, value: np.ndarray) -> None:
             raw = np.empty(len(value), np.uint8)
             for index in range(len(value)):
                 raw[index] = value[index]
-            vector_assign_string(place[0], row, address_of(raw), len(raw))
+            write_bytes(place[0], place[1], row, address_of(raw), len(raw))
 
-        return Writer(_open_nested, write_bytes)
+        return Writer(_open_result, write_blob)
     if type_.name in ("LIST", "ARRAY"):
         return _sequence_writer(type_)
     if type_.name == "STRUCT":

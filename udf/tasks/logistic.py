@@ -66,7 +66,6 @@ class logistic_fit:  # noqa: N801 - the SQL name
     kept: list[FLOAT]  # kept rows, end to end, each behind its label +1 or -1
     intercept: float
     n: int
-    step: int
     loss: float
     product: float
     rate: float  # the option, or what was chosen
@@ -124,7 +123,7 @@ class logistic_fit:  # noqa: N801 - the SQL name
         if self.keeping:
             self.keep(sign, features)
         if not self.pending:
-            self.descend(sign, features)
+            self.descend(sign, features, self.n)
         elif self.n >= SAMPLE_ROWS:
             self.choose()
 
@@ -138,8 +137,8 @@ class logistic_fit:  # noqa: N801 - the SQL name
         else:
             self.weights.resize(padded(width))
 
-    def descend(self, sign, features):
-        """One gradient step, counted."""
+    def descend(self, sign, features, count):
+        """The gradient step of the row that makes so many."""
         weights = self.weights[:]
         agreement, tail, scale = descend(weights, self.intercept, features, sign, self.now)
         if not math.isfinite(agreement):
@@ -152,9 +151,8 @@ class logistic_fit:  # noqa: N801 - the SQL name
         if self.product > FULL:
             self.loss += math.log(self.product)
             self.product = 1.0
-        self.step += 1
-        if self.automatic and self.step & 63 == 0:
-            self.now = decayed(self.rate, self.step, 1 / SAMPLE_ROWS)
+        if self.automatic and count & 63 == 0:
+            self.now = decayed(self.rate, count, 1 / SAMPLE_ROWS)
 
     def explain(self, features):
         """Say why a step went wrong."""
@@ -181,20 +179,22 @@ class logistic_fit:  # noqa: N801 - the SQL name
         chosen = choose_step(self.kept[:], self.width, self.fit_intercept, Penalty(self.l1, self.l2))
         self.rate, self.now, self.intercept_share = chosen.rate, chosen.rate, chosen.intercept
         self.weights.resize(padded(self.width))
-        self.start()
+        self.start(0)
 
-    def start(self):
-        """The step size is known: take the steps on the kept rows."""
+    def start(self, taken):
+        """The step size is known: take the steps on the kept rows, after those taken elsewhere."""
         self.pending = False
         self.keeping = self.epochs > 1
-        self.replay(self.kept[:])
+        self.replay(self.kept[:], taken)
         if not self.keeping:
             self.kept.resize(0)
 
-    def replay(self, kept):
-        """Take the steps on kept rows."""
-        for at in range(0, len(kept), self.width + 1):
-            self.descend(kept[at], kept[at + 1 : at + 1 + self.width])
+    def replay(self, kept, taken):
+        """Take the steps on kept rows, after those taken."""
+        stride = self.width + 1
+        for row in range(len(kept) // stride):
+            at = row * stride
+            self.descend(kept[at], kept[at + 1 : at + stride], taken + row + 1)
 
     def merge(self, other):
         if other.n == 0:
@@ -206,7 +206,7 @@ class logistic_fit:  # noqa: N801 - the SQL name
         if self.pending and not other.pending:
             self.adopt(other)
         elif other.pending and not self.pending:
-            self.replay(other.kept[:])
+            self.replay(other.kept[:], self.n)
         elif not self.pending:
             self.average(other)
         if self.keeping:
@@ -220,39 +220,37 @@ class logistic_fit:  # noqa: N801 - the SQL name
         """Go on from another state's model with the rows kept here."""
         self.weights.resize(0)
         self.weights.extend(other.weights)
-        self.intercept, self.rate, self.now, self.step = other.intercept, other.rate, other.now, other.step
+        self.intercept, self.rate, self.now = other.intercept, other.rate, other.now
         self.intercept_share = other.intercept_share
         self.loss, self.product = other.loss, other.product
-        self.start()
+        self.start(other.n)
 
     def average(self, other):
         """Average two models by their numbers of steps."""
-        share = other.step / (self.step + other.step)
+        share = other.n / (self.n + other.n)
         mine, theirs = self.weights[:], other.weights[:]
         for index in range(len(mine)):
             mine[index] += np.float32(share) * (theirs[index] - mine[index])
         self.intercept += share * (other.intercept - self.intercept)
         self.rate += share * (other.rate - self.rate)
         self.loss += other.loss + math.log(other.product)
-        self.step += other.step
 
     def finish(self) -> LinearModel | None:
         if self.n == 0:
             return None
         weights, intercept, kept = self.weights[:], self.intercept, self.kept[:]
-        loss, steps = self.loss + math.log(self.product), self.step
+        loss = self.loss + math.log(self.product)
         penalty = Penalty(self.l1, self.l2)
         step = StepSize(self.rate, 1 / SAMPLE_ROWS if self.automatic else 0.0, np.float64(self.intercept_share))
         if self.pending:
             weights = np.zeros(padded(self.width), np.float32)
             step = choose_step(kept, self.width, self.fit_intercept, penalty)
             intercept, loss = epoch(weights, intercept, kept, self.width, step, 0.0, penalty)
-            steps = self.n
         elif self.keeping:
             weights = weights.copy()
         history = np.empty(self.epochs)
         history[0] = loss / self.n
-        done, converged = 1, False
+        done, converged, steps = 1, False, self.n
         while done < self.epochs and not converged:
             if not self.automatic:
                 step = StepSize(self.rate * self.decay**done, 0.0, np.float64(self.intercept_share))
