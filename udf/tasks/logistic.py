@@ -194,13 +194,13 @@ class logistic_fit:  # noqa: N801 - the SQL name
         stride = self.width + 1
         for row in range(len(kept) // stride):
             at = row * stride
-            self.descend(kept[at], kept[at + 1 : at + stride], taken + row + 1)
+            self.descend(np.float64(kept[at]), kept[at + 1 : at + stride], taken + row + 1)
 
     def merge(self, other):
         if other.n == 0:
             return
         if self.width < 0:
-            self.open(other.width)
+            self.open(np.int64(other.width))
         if self.width != other.width:
             raise ValueError("rows differ in length: some have", self.width, "features, others", other.width)
         if self.pending and not other.pending:

@@ -133,7 +133,8 @@ def choose_step(kept: Any, width: int, fit_intercept: bool, penalty: Penalty) ->
     scattered = np.empty_like(kept)
     for row in range(count):
         source = row * hop % count
-        scattered[row * stride : (row + 1) * stride] = kept[source * stride : (source + 1) * stride]
+        for column in range(stride):
+            scattered[row * stride + column] = kept[source * stride + column]
     best, chosen = math.inf, 0
     for index in range(_CANDIDATES):
         trial, step = np.zeros(padded(width), np.float32), StepSize(_candidate(unit, index), 0.0, intercept)
