@@ -19,12 +19,13 @@ if not (Path(__file__).parent / "udf").is_dir():
 from ironlake.lakehouse import Lake, open
 from ironlake.udf import engine, tasks  # noqa: F401 - declares its functions
 from ironlake.udf.engine import aggregate, functions, relation, scalar, table
+from ironlake.udf.tasks import task
 
 from . import catalog  # noqa: F401 - declares its function
 from .database import connect, load
 
 __all__ = [
-    "connect", "load", "open", "Lake", "functions", "aggregate", "scalar", "relation", "table",
+    "connect", "load", "open", "Lake", "functions", "aggregate", "scalar", "relation", "table", "task",
 ]  # fmt: skip
 
 engine.install()

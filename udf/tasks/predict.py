@@ -12,7 +12,7 @@ from ironlake.udf.engine import scalar
 from ironlake.udf.engine.sqltypes import Vector
 
 from .model import LinearModel
-from .sgd import REORDER
+from .linear import REORDER
 
 
 @njit(fastmath=set(REORDER))
