@@ -26,7 +26,8 @@ from ironlake.udf.engine.sqltypes import FLOAT, INTEGER
 from .model import LinearModel
 from .vectors import add_scaled, dot, padded
 
-#: Floating-point freedoms that leave NaN and infinity alone.
+#: Floating-point freedoms that leave NaN and infinity alone. With them ``x - x``, by which `math.isfinite` tells, may
+#: become 0 for any ``x``; what is finite is told by comparison.
 REORDER = frozenset({"reassoc", "contract", "nsz", "arcp"})
 #: Kinds of labels: two classes, real numbers, counts.
 BINARY, REAL, COUNT = 0, 1, 2
@@ -95,7 +96,7 @@ class LinearTask:
         self.automatic = self.pending = step_size is None
         self.keeping = self.pending or epochs > 1
         if step_size is not None:
-            if not (step_size > 0 and math.isfinite(step_size)):
+            if not 0 < step_size < math.inf:
                 raise ValueError("option step_size must be above 0, got", step_size)
             self.rate = self.now = step_size
         self.intercept_share = 1.0 if fit_intercept else 0.0
@@ -128,7 +129,7 @@ class LinearTask:
             if label != 1 and label != 0 and label != -1:
                 raise ValueError("label must be true or false, 1 or 0, 1 or -1; a row has", label)
             return 1.0 if label > 0 else -1.0
-        if not math.isfinite(label):
+        if not abs(label) < math.inf:
             raise ValueError("the label of a row is NaN or infinite; filter such rows")
         if self.labels == COUNT and label < 0:
             raise ValueError("label must be at least 0; a row has", label)
@@ -151,7 +152,7 @@ class LinearTask:
         addend, factor, slope = self.step(score, np.float32(label))
         scale = -np.float32(self.now) * np.float32(slope)
         add_scaled(weights, features, scale)
-        if not math.isfinite(score):
+        if not abs(score) < math.inf:
             self.explain(features)
         self.intercept += self.intercept_share * scale
         if self.l1 > 0 or self.l2 > 0:
@@ -167,7 +168,7 @@ class LinearTask:
     def explain(self, features):
         """Say why a step went wrong."""
         for index in range(len(features)):
-            if not math.isfinite(np.float32(features[index])):
+            if not abs(np.float32(features[index])) < math.inf:
                 raise ValueError("feature", index + 1, "of a row is NaN or infinite as a FLOAT; filter such rows")
         raise ValueError("training diverged with step_size", self.rate, "; try", self.rate / 8, "or 'auto'")
 
@@ -181,7 +182,7 @@ class LinearTask:
         kept[at] = label
         for index in range(len(features)):
             kept[at + 1 + index] = features[index]
-            if not math.isfinite(np.float32(features[index])):
+            if not abs(np.float32(features[index])) < math.inf:
                 self.explain(features)
 
     def choose(self):
@@ -268,7 +269,7 @@ class LinearTask:
             steps += self.n
             converged = history[done - 1] - history[done] < self.tolerance * abs(history[done - 1])
             done += 1
-        if not math.isfinite(history[done - 1]):
+        if not abs(history[done - 1]) < math.inf:
             raise ValueError("training diverged with step_size", step.rate, "; try", step.rate / 8, "or 'auto'")
         classes = _NO_CLASSES
         if self.labels == BINARY:

@@ -12,10 +12,10 @@ class LinearModel(NamedTuple):
 
     Attributes
     ----------
-    task : what it was trained for, ``logistic``.
+    task : what it was trained for, such as ``logistic``.
     coefficients : one weight per feature.
     intercept : added to the weighted sum of the features.
-    classes : the two labels, negative one first.
+    classes : the two labels, negative one first; empty where labels are numbers.
     n : rows seen.
     epochs : passes over them.
     converged : whether the tolerance was reached before the last epoch.

@@ -11,8 +11,8 @@ from numba import njit
 from ironlake.udf.engine import scalar
 from ironlake.udf.engine.sqltypes import Vector
 
-from .model import LinearModel
 from .linear import REORDER
+from .model import LinearModel
 
 
 @njit(fastmath=set(REORDER))
@@ -63,7 +63,7 @@ def predict_proba(model: LinearModel, features: Vector) -> float:
 
     Parameters
     ----------
-    model : a trained model of the task ``logistic``.
+    model : a trained model of the task ``logistic`` or ``modified_huber``.
     features : as many numbers as the model was trained on.
 
     Returns
@@ -85,31 +85,34 @@ def predict_proba(model: LinearModel, features: Vector) -> float:
     SELECT predict_proba(m, [0.5]) AS probability
     FROM (SELECT logistic_fit(i % 3 = 0, [i / 100], {'step_size': 0.1}) AS m FROM range(100) t(i));
     """
+    score = _score(model, features)
+    if model.task == "modified_huber":
+        return (min(max(score, -1.0), 1.0) + 1) / 2
     if model.task != "logistic":
         raise ValueError("argument model is of a task that gives no probabilities; use decision_function")
-    score = _score(model, features)
     tail = math.exp(-abs(score))
     return 1 / (1 + tail) if score > 0 else tail / (1 + tail)
 
 
 @scalar(fastmath=REORDER, boundscheck=False)
 def predict(model: LinearModel, features: Vector) -> float:
-    """The class that a model gives to a row, as the labels it was trained on.
+    """What a model expects of a row: the class, as the labels it was trained on, or the number.
 
     Parameters
     ----------
-    model : a trained model, such as `logistic_fit` returns.
+    model : a trained model, such as `logistic_fit` or `huber_fit` returns.
     features : as many numbers as the model was trained on.
 
     Returns
     -------
     DOUBLE
-        One of the model's ``classes``: the second if the score is above 0, else the first; NULL if an argument is NULL.
+        With two classes, the second of the model's ``classes`` if the score is above 0, else the first. Without, the
+        score, or for ``poisson``, whose score is the logarithm of the mean, its exponential. NULL if one is NULL.
 
     Raises
     ------
     InvalidInputException
-        If the number of features is not the model's, one is NULL, or the model has not two classes.
+        If the number of features is not the model's, one is NULL, or the model has neither two classes nor none.
 
     References
     ----------
@@ -119,7 +122,12 @@ def predict(model: LinearModel, features: Vector) -> float:
     --------
     SELECT predict(m, [0.5]) AS label
     FROM (SELECT logistic_fit(i % 3 = 0, [i / 100], {'step_size': 0.1}) AS m FROM range(100) t(i));
+    SELECT predict(m, [0.5]) AS value
+    FROM (SELECT least_squares_fit(i, [i / 100]) AS m FROM range(100) t(i));
     """
+    score = _score(model, features)
+    if len(model.classes) == 0:
+        return math.exp(score) if model.task == "poisson" else score
     if len(model.classes) != 2:
-        raise ValueError("argument model has", len(model.classes), "classes, a linear model has two")
-    return model.classes[1] if _score(model, features) > 0 else model.classes[0]
+        raise ValueError("argument model has", len(model.classes), "classes; a linear model has two, or none")
+    return model.classes[1] if score > 0 else model.classes[0]
