@@ -4,6 +4,7 @@ Usage: run_page.py FILE. It is a process of its own, as pages declare functions 
 """
 
 import ast
+import linecache
 import math
 import re
 import sys
@@ -32,13 +33,20 @@ def run_sql(text: str) -> None:
 def run_python(text: str, names: dict[str, object]) -> None:
     """Run a block; a statement with a literal in the comment behind it has to give that value."""
     lines = text.splitlines()
+    place = f"<block {len(linecache.cache)}>"
+    linecache.cache[place] = (
+        len(text),
+        None,
+        text.splitlines(keepends=True),
+        place,
+    )  # as notebooks do: code has a source
     for node in ast.parse(text).body:
-        code = compile(ast.Module([node], []), "example", "exec")
+        code = compile(ast.Module([node], []), place, "exec")
         _, _, comment = lines[node.end_lineno - 1][node.end_col_offset :].partition("#")
         if not isinstance(node, ast.Expr) or not comment:
             exec(code, names)
             continue
-        value = eval(compile(ast.Expression(node.value), "example", "eval"), names)
+        value = eval(compile(ast.Expression(node.value), place, "eval"), names)
         if isinstance(value, duckdb.DuckDBPyRelation):
             [(value,)] = value.fetchall()
         expected = ast.literal_eval(comment.strip())

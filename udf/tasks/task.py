@@ -65,7 +65,7 @@ Examples
 {examples}
 """
 _BISMARCK = "Feng, Kumar, Recht, Re: Towards a Unified Architecture for in-RDBMS Analytics, SIGMOD 2012, section 3."
-_EXAMPLE_LABELS = {"binary": "i % 3 = 0", "real": "sin(i)", "count": "i % 5"}
+_EXAMPLE_LABELS = {"binary": "i % 3 = 0", "real": "sin(i)", "count": "abs(5 * sin(i))"}
 
 
 def task(
@@ -178,7 +178,8 @@ def _documentation(loss: Callable[..., Any] | str, name: str, labels: str, param
     parts = re.split(r"^(\w+)\n-{3,}\n", text, flags=re.M)
     sections = dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
     own = sections.get("Parameters", "\n".join(f"{parameter} : a number of the loss." for parameter in parameters))
-    example = f"SELECT {name}_fit({_EXAMPLE_LABELS[labels]}, [sin(i), cos(i)]) AS model FROM range(1000) t(i);"
+    call = f"{name}_fit({_EXAMPLE_LABELS[labels]}, [sin(i), cos(i)], {{'epochs': 5}})"
+    example = f"SELECT {call} AS model FROM range(1000) t(i);"
     return _DOCUMENTATION.format(
         summary=parts[0].strip() or f"Train a linear model on the loss of the task {name}.",
         label=_LABEL_WORDS[labels],

@@ -46,9 +46,9 @@ def test_ten_epochs_reach_the_optimum(con, task):
     kind, loss = TASKS[task]
     features, labels = rows(kind)
     con.register("rows", pa.table({"y": labels, "x": list(features)}))
-    [(model, first)] = con.execute(
-        f"SELECT {task}_fit(y, x, {{'epochs': 10, 'tolerance': 0}}), {task}_fit(y, x) FROM rows"
-    ).fetchall()
+    label = "y = 1" if kind == "class" else "y"
+    calls = ", ".join(f"{task}_fit({label}, x, {{'epochs': {epochs}, 'tolerance': 0}})" for epochs in (10, 1))
+    [(model, first)] = con.execute(f"SELECT {calls} FROM rows").fetchall()
     signs = 2 * labels - 1 if kind == "class" else labels
     best = optimum(loss, features, signs)
     for trained, within in ((model, 0.01), (first, 0.05)):
@@ -76,7 +76,7 @@ def test_prediction_by_task(con):
     con.execute("CREATE TABLE rows AS SELECT 1 + sin(i) AS x FROM range(2000) t(i)")
     predicted = con.execute("""
         WITH models AS (
-            SELECT least_squares_fit(2 * x, [x], {'epochs': 20}) AS line, svm_fit(x > 1, [x]) AS hinge,
+            SELECT least_squares_fit(2 * x, [x], {'epochs': 20}) AS line, svm_fit(x > 1, [x], {'epochs': 1}) AS hinge,
                    poisson_fit(round(exp(x)), [x], {'epochs': 20}) AS counts,
                    modified_huber_fit(x > 1, [x], {'epochs': 20}) AS robust FROM rows)
         SELECT predict(line, [1.5]), predict(hinge, [1.9]), predict(hinge, [0.1]), predict(counts, [1.0]),
@@ -90,18 +90,18 @@ def test_prediction_by_task(con):
     assert 0 <= least < 0.1
     assert 0.9 < most <= 1
     with pytest.raises(Exception, match="of a task that gives no probabilities; use decision_function"):
-        con.execute("SELECT predict_proba(svm_fit(x > 1, [x]), [1.0]) FROM rows").fetchall()
+        con.execute("SELECT predict_proba(svm_fit(x > 1, [x], {'epochs': 1}), [1.0]) FROM rows").fetchall()
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ("least_squares_fit('nan'::DOUBLE, [i])", "the label of a row is NaN or infinite"),
-        ("poisson_fit(i - 2, [i])", "label must be at least 0; a row has -2"),
-        ("svm_fit(i, [i])", "label must be true or false, 1 or 0, 1 or -1; a row has 2"),
-        ("huber_fit(i, [i], {'epsilon': 1})", "huber_fit: unknown option 'epsilon'"),
-        ("huber_fit(i, [i], {'delt': 1})", "unknown option 'delt'; did you mean 'delta'"),
-        ("quantile_fit(NULL, [i])", "the label or the features of a row are NULL"),
+        ("least_squares_fit('nan'::DOUBLE, [i::DOUBLE], {'epochs': 1})", "the label of a row is NaN or infinite"),
+        ("poisson_fit(i - 2.0, [i::DOUBLE], {'epochs': 1})", "label must be at least 0; a row has -2"),
+        ("logistic_fit(i, [i])", "label must be true or false, 1 or 0, 1 or -1; a row has 2"),
+        ("huber_fit(i, [i::DOUBLE], {'epsilon': 1})", "huber_fit: unknown option 'epsilon'"),
+        ("huber_fit(i, [i::DOUBLE], {'delt': 1})", "unknown option 'delt'; did you mean 'delta'"),
+        ("quantile_fit(NULL::DOUBLE, [i::DOUBLE], {'epochs': 1})", "the label or the features of a row are NULL"),
     ],
 )  # fmt: skip
 def test_wrong_calls_are_told(con, call, message):
@@ -143,4 +143,4 @@ def test_groups_are_trained_apart(threads):
     for key, model in models:
         assert model["n"] == 1000
         assert model["coefficients"][0] == pytest.approx(key, abs=0.05)
-    assert con.execute("SELECT least_squares_fit(y, [x]) FROM rows WHERE x > 2").fetchall() == [(None,)]
+    assert con.execute("SELECT least_squares_fit(y, [x], {'epochs': 1}) FROM rows WHERE x > 2").fetchall() == [(None,)]
