@@ -2,6 +2,7 @@
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute
 import pytest
 import typed_functions
 from declared_functions import declare_source
@@ -157,3 +158,18 @@ def test_a_result_of_the_wrong_shape(con):
 def test_wrong_declarations(declaration, message):
     with pytest.raises(DeclarationError, match=message):
         declare_source("@relation\n" + declaration)
+
+
+def test_lists_of_arrow_go_out_whole():
+    @relation
+    def halves(x: float) -> list[float]:
+        if len(x) == 1:
+            return None
+        half = pa.compute.divide(x, 2)
+        return half if len(x) == 2 else pa.scalar(half.to_pylist(), pa.list_(pa.float64()))
+
+    rows = "(SELECT x, (x >= 3)::INT + (x >= 5)::INT AS k FROM range(6) t(x))"
+    query = f"SELECT halves(x ORDER BY x) FROM {rows} GROUP BY k ORDER BY k"
+    con = duckdb.connect()
+    assert con.execute(query).fetchall() == [([0.0, 0.5, 1.0],), ([1.5, 2.0],), (None,)]
+    assert con.execute("SELECT halves(x) FROM range(1) t(x)").fetchall() == [(None,)]

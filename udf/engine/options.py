@@ -223,9 +223,11 @@ class Records:
         return self._values[record]
 
     def _pack(self, values: dict[str, Any], token: int) -> int:
-        slots = np.zeros(1 + 3 * len(self._declaration.options), np.int64)
+        """Write a record; only an aggregate's compiled code reads more of it than the token."""
+        options = self._declaration.options if self._declaration.kind == "aggregate" else ()
+        slots = np.zeros(1 + 3 * len(options), np.int64)
         slots[0] = token
-        for index, option in enumerate(self._declaration.options):
+        for index, option in enumerate(options):
             value = compiled_value(option, values[option.name])
             if value is not None:
                 slots[1 + 3 * index : 4 + 3 * index] = (1, *self._slot(option, value))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from ctypes import CFUNCTYPE, c_int64
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from .layout import ARRAY_BYTES, HEADER_BYTES, Layout
 from .options import default_options
 from .overload import Overload, at
 from .sqltypes import SqlType, single, to_arrow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def declare(function: Callable[..., Any], *, name: str | None = None) -> Declaration:
@@ -67,17 +70,31 @@ def compile_overload(declaration: Declaration, arguments: tuple[SqlType, ...], w
 def _finish(address: int, info: int, states: int, result: int, count: int, offset: int) -> int:
     overload = at(address)
     try:
-        import pyarrow as pa
-
         from .arrow import write_column
 
         pointers = (c_int64 * count).from_address(states)
         values = [_value(overload, pointer) for pointer in pointers]
-        write_column(pa.array(values, to_arrow(cast(SqlType, overload.declaration.result))), result, offset)
+        write_column(_column(values, to_arrow(cast(SqlType, overload.declaration.result))), result, offset)
         return 1
     except BaseException as error:  # the C boundary
         overload.fail(info, error)
         return 0
+
+
+def _column(values: list[Any], type_: pa.DataType) -> pa.Array:
+    """The groups' values as an Arrow array; lists that are Arrow's already are put end to end, not taken apart."""
+    import pyarrow as pa
+
+    lists = [value.values if isinstance(value, pa.ListScalar) else value for value in values]
+    if all(value is None for value in lists) or not all(
+        value is None or isinstance(value, pa.Array) for value in lists
+    ):
+        return pa.array(values, type_)
+    lengths = [0 if value is None else len(value) for value in lists]
+    content = pa.concat_arrays([value for value in lists if value is not None]).cast(type_.value_type)
+    return pa.ListArray.from_arrays(
+        pa.array(np.cumsum([0, *lengths]), pa.int32()), content, mask=pa.array([value is None for value in lists])
+    )
 
 
 def _value(overload: Overload, state: int) -> Any:

@@ -1,6 +1,6 @@
 """Machine-learning tasks: training is one aggregate query, a model is a value (Bismarck, SIGMOD 2012)."""
 
-from . import binary_metrics, classification, predict, regression
+from . import binary_metrics, classification, kalman, predict, regression
 from .task import task
 
-__all__ = ["binary_metrics", "classification", "predict", "regression", "task"]
+__all__ = ["binary_metrics", "classification", "kalman", "predict", "regression", "task"]

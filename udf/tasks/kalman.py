@@ -1,0 +1,355 @@
+"""Kalman filter and smoother: the hidden state of a series, its uncertainty, and how likely the series is.
+
+The rows of a group are the series, in the order of ``ORDER BY`` inside the call. The model is
+``x[t] = A x[t-1] + N(0, Q)``, ``y[t] = C x[t] + N(0, R)``, from ``x[0] = N(m0, P0)`` one step before the first row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from ironlake.udf.engine import relation
+
+from .kalman_kernels import StateSpace, descend, filter_rows, minimise, smooth_rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Variance of the first state where no P0 is given: almost a flat prior for series of ordinary size.
+_VAGUE = 1e6
+#: A compiled loop cannot be interrupted.
+_MOST_EPOCHS = 1_000_000
+#: An option that is a matrix: a number times the identity, a diagonal (for C its only row), or the list of its rows.
+Matrix = float | list[float] | list[list[float]] | None
+
+
+class StateEstimate(NamedTuple):
+    """The state at one row: its mean, and its covariance as a list of rows."""
+
+    mean: list[float]
+    cov: list[list[float]]
+
+
+@relation
+def kalman_filter(
+    y: float | list[float],
+    *,
+    A: Matrix = None,  # noqa: N803 - the matrices have their names in the literature
+    C: Matrix = None,  # noqa: N803
+    Q: Matrix = None,  # noqa: N803
+    R: Matrix = None,  # noqa: N803
+    m0: float | list[float] | None = None,
+    P0: Matrix = None,  # noqa: N803
+) -> list[StateEstimate]:
+    """Estimate the hidden state of a series at every row from the rows up to it (Kalman filter).
+
+    Parameters
+    ----------
+    y : the observation of a row, a number or a vector; give the order of the rows in the call. A NULL is missing: the
+        state is predicted, not updated. In a vector that holds for the component that is NULL.
+    A : state transition. A matrix is a list of rows, a list of numbers its diagonal, a number that multiple of the
+        identity; so are C, Q, R and P0. Default 1.
+    C : what is observed of the state, a row for each component of y; a list of numbers is its only row. Default 1:
+        component i is state i.
+    Q : covariance of the state noise. Default 1.
+    R : covariance of the observation noise. Default 1.
+    m0 : mean of the state one step before the first row, a number for each state or one for all. Default 0.
+    P0 : its covariance. Default 1e6, which leaves the first state almost to the data.
+
+    Returns
+    -------
+    LIST(STRUCT)
+        ``mean`` and ``cov`` of the state for every row, in order. The number of states is taken from the options, or
+        else is the length of y: without options each component is a random walk with noise. No rows give NULL.
+
+    Raises
+    ------
+    InvalidInputException
+        If y is NaN, infinite or of changing length, options do not fit together or are no covariances, or numbers
+        grow beyond what DOUBLE holds.
+
+    References
+    ----------
+    Kalman: A New Approach to Linear Filtering and Prediction Problems, J. Basic Engineering 82 (1960); Feng, Kumar,
+    Recht, Re: Towards a Unified Architecture for in-RDBMS Analytics, SIGMOD 2012, section 3.
+
+    Examples
+    --------
+    SELECT unnest(kalman_filter(y, {'Q': 0.5, 'P0': 10} ORDER BY t)) AS level
+    FROM (VALUES (1, 1.0), (2, 2.0), (3, NULL), (4, 3.0)) rows(t, y);
+    SELECT kalman_filter(i * i, {'A': [[1, 1], [0, 1]], 'C': [1, 0], 'Q': [0.01, 0.1]} ORDER BY i)[-1].mean AS trend
+    FROM range(20) t(i);
+    """
+    rows = _observations(y, C, R)
+    model = _state_space(rows.shape[1], A, C, Q, R, m0, P0)
+    means, covs, _ = _filtered(rows, model)
+    return _estimates(means, covs)
+
+
+@relation
+def kalman_loglik(
+    y: float | list[float],
+    *,
+    A: Matrix = None,  # noqa: N803
+    C: Matrix = None,  # noqa: N803
+    Q: Matrix = None,  # noqa: N803
+    R: Matrix = None,  # noqa: N803
+    m0: float | list[float] | None = None,
+    P0: Matrix = None,  # noqa: N803
+) -> float:
+    """Measure how likely a series is under a model with a hidden state; the best model has the largest.
+
+    Parameters
+    ----------
+    y : the observation of a row, as in `kalman_filter`.
+    A, C, Q, R, m0, P0 : the model, as in `kalman_filter`.
+
+    Returns
+    -------
+    DOUBLE
+        The logarithm of the probability density of what is observed; missing numbers do not count. No rows give NULL.
+
+    Raises
+    ------
+    InvalidInputException
+        As `kalman_filter`.
+
+    References
+    ----------
+    Schweppe: Evaluation of Likelihood Functions for Gaussian Signals, IEEE Trans. Information Theory 11 (1965).
+
+    Examples
+    --------
+    SELECT q, kalman_loglik(y, {'Q': q} ORDER BY t) AS loglik
+    FROM (VALUES (1, 1.0), (2, 2.0), (3, 1.5), (4, 3.0)) rows(t, y), (VALUES (0.1), (1.0)) noise(q) GROUP BY q;
+    """
+    rows = _observations(y, C, R)
+    return _filtered(rows, _state_space(rows.shape[1], A, C, Q, R, m0, P0), keep=False)[2]
+
+
+@relation
+def kalman_smooth(
+    y: float | list[float],
+    *,
+    A: Matrix = None,  # noqa: N803
+    C: Matrix = None,  # noqa: N803
+    Q: Matrix = None,  # noqa: N803
+    R: Matrix = None,  # noqa: N803
+    m0: float | list[float] | None = None,
+    P0: Matrix = None,  # noqa: N803
+    method: Literal["rts", "map", "igd"] = "rts",
+    epochs: int = 100,
+    step_size: float = 0.1,
+    decay: float = 0.02,
+) -> list[StateEstimate]:
+    """Estimate the hidden state of a series at every row from all rows, earlier and later ones (Kalman smoother).
+
+    Parameters
+    ----------
+    y : the observation of a row, as in `kalman_filter`.
+    A, C, Q, R, m0, P0 : the model, as in `kalman_filter`.
+    method : ``rts`` is the Rauch-Tung-Striebel smoother. ``map`` gives the most likely states without a prior on the
+        first, which are those of least ``sum |y[t] - C x[t]|^2 + sum |x[t] - A x[t-1]|^2``, with the inverses of R and
+        Q as weights, by solving the normal equations. ``igd`` descends on the same objective row by row.
+    epochs : passes over the rows, for ``igd`` alone, as are step_size and decay.
+    step_size : of the first pass, on half the objective.
+    decay : pass e, counted from 0, has the step size ``step_size / (1 + decay * e)``.
+
+    Returns
+    -------
+    LIST(STRUCT)
+        ``mean`` and ``cov`` of the state for every row, in order; ``cov`` is NULL with ``igd``. No rows give NULL.
+
+    Raises
+    ------
+    InvalidInputException
+        As `kalman_filter`; with ``map`` and ``igd`` also if Q or R has no inverse, m0 or P0 is given, the rows leave
+        some direction of the states open (``map``), or the descent diverges (``igd``).
+
+    References
+    ----------
+    Rauch, Tung, Striebel: Maximum Likelihood Estimates of Linear Dynamic Systems, AIAA Journal 3 (1965); Feng, Kumar,
+    Recht, Re: Towards a Unified Architecture for in-RDBMS Analytics, SIGMOD 2012, section 3.
+
+    Examples
+    --------
+    SELECT unnest(kalman_smooth(y, {'Q': 0.5, 'P0': 10} ORDER BY t)) AS level
+    FROM (VALUES (1, 1.0), (2, 2.0), (3, NULL), (4, 3.0)) rows(t, y);
+    SELECT kalman_smooth(y, {'method': 'map'} ORDER BY t)[1].mean AS first
+    FROM (VALUES (1, 1.0), (2, 2.0), (3, 1.5), (4, 3.0)) rows(t, y);
+    """
+    rows = _observations(y, C, R)
+    if method != "rts" and (m0 is not None or P0 is not None):
+        raise ValueError(f"options m0 and P0 must be left out with method {method!r}, which has no prior; got one")
+    model = _state_space(rows.shape[1], A, C, Q, R, m0, P0)
+    if method == "rts":
+        means, covs, _ = _filtered(rows, model)
+        smooth_rows(model, means, covs)
+        return _estimates(means, covs)
+    precision = _inverse("Q", model.Q, method)
+    _inverse("R", model.R, method)
+    means = np.zeros((len(rows), len(model.m0)))
+    if method == "igd":
+        _descend(rows, model, precision, means, epochs, step_size, decay)
+        return _estimates(means, None)
+    covs = np.empty((*means.shape, means.shape[1]))
+    below = -precision @ model.A
+    if not minimise(rows, model, precision, below, -model.A.T @ below, means, covs):
+        raise ValueError(
+            "method 'map' has no single solution: the rows of argument y do not determine every state; "
+            "expected more observed rows, or method 'rts', which has a prior"
+        )
+    return _estimates(means, covs)
+
+
+def _filtered(rows: np.ndarray, model: StateSpace, keep: bool = True) -> tuple[np.ndarray, np.ndarray, float]:
+    """Means and covariances of the filter, of all rows if they are kept, and the log-likelihood."""
+    kept, states = (len(rows) if keep else 0), len(model.m0)
+    means, covs = np.empty((kept, states)), np.empty((kept, states, states))
+    loglik, failed = filter_rows(rows, model, keep, means, covs)
+    if failed >= 0:
+        raise ValueError(
+            f"row {failed + 1}: the innovation covariance C P C' + R is not positive definite or not finite; expected "
+            "an option R of full rank, and an option A under which states stay bounded"
+        )
+    if not (np.isfinite(loglik) and np.isfinite(means[-1:]).all() and np.isfinite(covs[-1:]).all()):
+        raise ValueError("the state grew beyond what DOUBLE holds; expected an option A under which it stays bounded")
+    return means, covs, loglik
+
+
+def _descend(
+    rows: np.ndarray,
+    model: StateSpace,
+    precision: np.ndarray,
+    means: np.ndarray,
+    epochs: int,
+    step_size: float,
+    decay: float,
+) -> None:
+    if not 1 <= epochs <= _MOST_EPOCHS:
+        raise ValueError(f"option epochs must be between 1 and {_MOST_EPOCHS}, got {epochs}")
+    if not 0 < step_size < np.inf:
+        raise ValueError(f"option step_size must be above 0 and finite, got {step_size}")
+    if not 0 <= decay < np.inf:
+        raise ValueError(f"option decay must be at least 0 and finite, got {decay}")
+    diverged = descend(rows, model, precision, step_size, decay, epochs, means)
+    if diverged >= 0:
+        raise ValueError(
+            f"method 'igd' diverged in epoch {diverged + 1}; expected an option step_size below {step_size}"
+        )
+
+
+# ------------------------------------------------------------------------------------------------- what comes and goes
+
+
+def _observations(y: pa.Array, C: Any, R: Any) -> np.ndarray:  # noqa: N803
+    """The series as a (rows, width) array, missing numbers as NaN; without any vector the width is that of C or R."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_list(y.type):
+        lengths = pc.drop_null(pc.list_value_length(y)).to_numpy()
+        described = [matrix for matrix in (C, R) if isinstance(matrix, list) and matrix and isinstance(matrix[0], list)]
+        width = int(lengths[0]) if len(lengths) else len(described[0]) if described else 1
+        if not width or (lengths != width).any():
+            other = int(lengths[lengths != width][0]) if width else 0
+            raise ValueError(f"argument y has a row of {other} numbers; expected {width or 'at least 1'} in every row")
+        numbers = y.flatten()
+    else:
+        width, numbers = 1, pc.drop_null(y)
+    present = np.array(numbers.to_numpy(zero_copy_only=False))
+    wrong = ~np.isfinite(present) & numbers.is_valid().to_numpy(zero_copy_only=False)
+    if wrong.any():
+        raise ValueError(
+            f"argument y has the value {present[wrong][0]}; expected finite numbers, or NULL where missing"
+        )
+    rows = np.full((len(y), width), np.nan)
+    rows[y.is_valid().to_numpy(zero_copy_only=False)] = present.reshape(-1, width)
+    return rows
+
+
+def _estimates(means: np.ndarray, covs: np.ndarray | None) -> pa.Scalar:
+    """A LIST of STRUCTs over the arrays as they are, for Python objects would take longer than the filter itself."""
+    import pyarrow as pa
+
+    def lists(values: pa.Array, length: int) -> pa.Array:
+        return pa.ListArray.from_arrays(pa.array(np.arange(0, len(values) + 1, length, dtype=np.int32)), values)
+
+    rows, states = means.shape
+    if rows * states**2 >= 2**31:
+        raise ValueError(f"argument y has {rows} rows, too many for a list of their {states} x {states} covariances")
+    mean = lists(pa.array(means.reshape(-1)), states)
+    if covs is None:
+        cov = pa.nulls(rows, pa.list_(pa.list_(pa.float64())))
+    else:
+        cov = lists(lists(pa.array(covs.reshape(-1)), states), states)
+    return lists(pa.StructArray.from_arrays([mean, cov], ["mean", "cov"]), rows)[0]
+
+
+# -------------------------------------------------------------------------------------------------------------- options
+
+
+def _state_space(width: int, A: Any, C: Any, Q: Any, R: Any, m0: Any, P0: Any) -> StateSpace:  # noqa: N803
+    """The model of the options, for observations of so many components."""
+    states = next((len(given) for given in (A, Q, P0, m0) if isinstance(given, list)), None)
+    if states is None and isinstance(C, list):
+        states = len(C[0]) if C and isinstance(C[0], list) else len(C)
+    states = width if states is None else states
+    if not states:
+        raise ValueError("options A, C, Q, P0 and m0 must not be empty lists; expected at least 1 state")
+    mean = np.full(states, m0 or 0.0) if not isinstance(m0, list) else np.array(m0)
+    if len(mean) != states or not np.isfinite(mean).all():
+        raise ValueError(f"option m0 must be a finite number or a list of {states} (one for each state), got {m0}")
+    row_or_rows = [C] if isinstance(C, list) and C and not isinstance(C[0], list) else C
+    return StateSpace(
+        A=_matrix("A", A, states, states),
+        C=_matrix("C", row_or_rows, width, states),
+        Q=_covariance("Q", Q, states),
+        R=_covariance("R", R, width),
+        m0=mean,
+        P0=_covariance("P0", _VAGUE if P0 is None else P0, states),
+    )
+
+
+def _matrix(name: str, given: Any, rows: int, columns: int) -> np.ndarray:
+    """A matrix option as an array."""
+    if not isinstance(given, list):
+        matrix = np.eye(rows, columns) * (1.0 if given is None else given)
+    elif not given or isinstance(given[0], list):
+        lengths = sorted({len(row) for row in given})
+        if len(given) != rows or lengths != [columns]:
+            found = f"{len(given)} lists of {' or '.join(map(str, lengths)) or 0}"
+            raise ValueError(f"option {name} must be a number or {rows} lists of {columns} numbers, got {found}")
+        matrix = np.array(given, np.float64)
+    else:
+        if len(given) != rows:
+            raise ValueError(f"option {name} must be a diagonal of {rows} numbers, got {len(given)} numbers")
+        matrix = np.diag(np.array(given, np.float64))
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"option {name} must be finite numbers, got {given}")
+    return matrix
+
+
+def _covariance(name: str, given: Any, size: int) -> np.ndarray:
+    """A covariance option as an array: symmetric, without negative eigenvalues."""
+    matrix = _matrix(name, given, size, size)
+    if not isinstance(given, list):
+        smallest, largest = matrix[0, 0], abs(matrix[0, 0])
+    else:
+        if not np.allclose(matrix, matrix.T, rtol=1e-9, atol=0):
+            raise ValueError(f"option {name} must be symmetric, a covariance matrix, got {given}")
+        matrix = (matrix + matrix.T) / 2
+        eigenvalues = np.linalg.eigvalsh(matrix)
+        smallest, largest = eigenvalues[0], abs(eigenvalues[-1])
+    if smallest < -1e-12 * largest:
+        raise ValueError(f"option {name} must be a covariance matrix, got one with the negative eigenvalue {smallest}")
+    return matrix
+
+
+def _inverse(name: str, matrix: np.ndarray, method: str) -> np.ndarray:
+    eigenvalues = np.linalg.eigvalsh(matrix)
+    if eigenvalues[0] <= 1e-14 * eigenvalues[-1]:
+        raise ValueError(f"option {name} must have an inverse with method {method!r}, got a singular matrix")
+    return np.linalg.inv(matrix)
