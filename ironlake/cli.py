@@ -116,6 +116,7 @@ def functions(
         )
         if not rows:
             raise ValueError(f"no function has {pattern!r} in its name; `ironlake functions` lists them all")
+        rows = [row for row in rows if row[0] == pattern.lower()] or rows
         console = Console()
         console.print(_list(rows) if len(rows) > 1 else escape(ironlake.functions[rows[0][0]].__doc__ or ""))
 

@@ -119,7 +119,8 @@ class TestFunctions:
         assert "logistic_fit" not in output
 
     def test_one_function_is_shown_in_full(self, run):
-        output = run("functions", "logistic").stdout
+        assert run("functions", "predict").stdout.startswith("predict(model ")  # although predict_proba matches too
+        output = run("functions", "logistic_fit").stdout
         assert output.startswith("logistic_fit(label ")
         assert "Parameters" in output
 

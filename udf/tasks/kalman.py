@@ -201,6 +201,8 @@ def kalman_smooth(
             "method 'map' has no single solution: the rows of argument y do not determine every state; "
             "expected more observed rows, or method 'rts', which has a prior"
         )
+    if not (np.isfinite(means).all() and np.isfinite(covs).all()):
+        raise ValueError("the state grew beyond what DOUBLE holds; expected an option A under which it stays bounded")
     return _estimates(means, covs)
 
 
