@@ -303,6 +303,32 @@ class weighted_total:
         return self.value, self.lost
 
 
+class Origin(NamedTuple):
+    name: str
+    at: float
+    steps: list[float]
+
+
+@aggregate
+class moved_from:
+    """A STRUCT among the options, and a column behind them."""
+
+    value: float
+
+    def init(self, origin: Origin | None = None, scale: float = 1.0):
+        if origin is not None:
+            self.value = 1000.0 * len(origin.steps) + origin.at + (0.5 if origin.name == "half" else 0.0)
+
+    def update(self, x: float, weight: float = 1.0):
+        self.value += self.scale * x * weight
+
+    def merge(self, other):
+        self.value += other.value
+
+    def finish(self) -> float:
+        return self.value
+
+
 @aggregate
 class failing:
     """Fail in update, merge or finish, with arrays allocated."""

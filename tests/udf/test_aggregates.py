@@ -276,7 +276,6 @@ def test_options(con, options, changed):
         ("{'weights': [NULL]}", "option 'weights'"),
         ("3", "options must be a STRUCT"),
         ("'k=3'", "options must be a STRUCT"),
-        ("NULL", "options must be a STRUCT"),
         ("{'k': date '2020-01-01'}", "option"),
         ("{'k': x}", "the options differ inside one group"),
     ],
@@ -290,6 +289,28 @@ def test_options_from_group_to_group(threaded):
     query = "SELECT k, echo_options(x, {'k': k, 'scale': k / 2}) FROM (SELECT i % 10 AS k, i AS x FROM range(30000) t(i)) GROUP BY k"
     for k, got in threaded.execute(query).fetchall():
         assert got == {**DEFAULTS, "k": k, "scale": k / 2}
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ("moved_from(1)", 1),
+        ("moved_from(1, {'scale': 3})", 3),
+        ("moved_from(1, {'scale': 3}, 2)", 6),
+        ("moved_from(1, NULL, 2)", 2),
+        ("moved_from(1, {'origin': NULL}, 2)", 2),
+        ("moved_from(1, {'origin': {'name': 'half', 'at': 7, 'steps': [1, 2]}})", 2008.5),
+        ("moved_from(1, {'origin': {'name': 'x', 'at': 7, 'steps': [], 'more': 3}, 'scale': 2}, 5)", 17),
+    ],
+)
+def test_columns_behind_options_and_structs_among_them(con, call, expected):
+    assert con.execute(f"SELECT {call}").fetchall() == [(expected,)]
+
+
+@pytest.mark.parametrize("origin", ["3", "{'name': 'x'}", "{'name': 'x', 'at': 'y', 'steps': []}"])
+def test_structs_of_another_shape_are_refused(con, origin):
+    with pytest.raises(duckdb.Error, match="moved_from: option 'origin' must be"):
+        con.execute(f"SELECT moved_from(1, {{'origin': {origin}}})").fetchall()
 
 
 def test_options_of_a_group_without_rows(con):

@@ -52,12 +52,11 @@ def kernels(
     """The callbacks of an aggregate class as Python functions for Numba, with their signatures."""
     owner, settings = declaration.body, declaration.settings
     flags = declaration.jit_flags
-    self_type = state_type(owner, layout, declaration.options, flags)
-    update = njit(owner.update, forceinline=True, **flags)
-    merge, finish = (njit(getattr(owner, method), **flags) for method in ("merge", "finish"))
+    self_type, update, merge, finish = _behaviour(declaration)
     names = [parameter.name for parameter in declaration.parameters]
     readers = [reader(type_, f"argument {name}") for type_, name in zip(arguments, names, strict=False)]
-    open_columns, has_null, read_row = row_reader(readers, nulls=settings["nulls"])
+    gap = declaration.options_at if with_options else -1
+    open_columns, has_null, read_row = row_reader(readers, settings["nulls"], gap)
     steps = Steps(
         open=open_columns,
         skip=njit(lambda columns, row: False) if settings["nulls"] else has_null,
@@ -68,15 +67,27 @@ def kernels(
     )
     wakes = _wakes(declaration, layout, flags, with_options)
     return {
-        **_collecting_callbacks(steps, wakes, self_type, len(arguments)),
+        **_collecting_callbacks(steps, wakes, self_type, gap),
         "finalize": _finalize_callback(declaration, finish, wakes[0], self_type, layout),
     }
 
 
+@functools.cache  # the overloads of a function share compiled methods
+def _behaviour(declaration: Declaration) -> tuple[Any, Any, Any, Any]:
+    """The type of ``self``, and update, merge and finish for compiled code."""
+    owner, flags = declaration.body, declaration.jit_flags
+    self_type = state_type(owner, Layout.of(owner), declaration.options, flags)
+    update = njit(owner.update, forceinline=True, **flags)
+    return self_type, update, njit(owner.merge, **flags), njit(owner.finish, **flags)
+
+
 def collecting_kernels(
-    declaration: Declaration, collector: Collector, arguments: tuple[SqlType, ...], with_options: bool
+    collector: Collector, arguments: tuple[SqlType, ...], gap: int
 ) -> dict[str, tuple[Callable[..., int | None], str]]:
-    """The callbacks of a relation function: they collect rows; finishing a group is Python's."""
+    """The callbacks of a relation function: they collect rows; finishing a group is Python's.
+
+    ``gap`` is the position of the options among the columns, -1 if there are none.
+    """
     layout = Layout.of(collector.state)
     self_type = state_type(collector.state, layout, (), {})
     readers = [reader(type_, "") for type_ in arguments]
@@ -88,18 +99,18 @@ def collecting_kernels(
     scope |= {"float32": np.float32, "float64": np.float64}
     exec(collector.append_source() + collector.merge_source(), scope)
     steps = Steps(
-        open=row_reader(readers, nulls=True)[0],
+        open=row_reader(readers, True, gap)[0],
         skip=njit(lambda columns, row: False),
         skipped=None,
         update=njit(scope["append"]),
         merge=njit(scope["merge"]),
         fetch_ahead=_fetch_ahead(layout.size, layout.arrays),
     )
-    return _collecting_callbacks(steps, _wakes(None, layout, {}, with_options), self_type, len(arguments))
+    return _collecting_callbacks(steps, _wakes(None, layout, {}, gap >= 0), self_type, gap)
 
 
 def _collecting_callbacks(
-    steps: Steps, wakes: tuple[Any, Any], self_type: Any, column_count: int
+    steps: Steps, wakes: tuple[Any, Any], self_type: Any, gap: int
 ) -> dict[str, tuple[Callable[..., int | None], str]]:
     """Update and combine."""
     merge, fetch_ahead = steps.merge, steps.fetch_ahead
@@ -107,7 +118,7 @@ def _collecting_callbacks(
     if wake_with_record is None:
         update_chunk = _update_without_options(steps, wake, self_type)
     else:
-        update_chunk = _update_with_options(steps, wake_with_record, self_type, column_count)
+        update_chunk = _update_with_options(steps, wake_with_record, self_type, gap)
 
     @njit
     def combine_states(sources: int, targets: int, count: int) -> None:
@@ -189,11 +200,11 @@ def _update_without_options(steps: Steps, wake: Any, self_type: Any) -> Any:
     return update_chunk
 
 
-def _update_with_options(steps: Steps, wake: Any, self_type: Any, column_count: int) -> Any:
+def _update_with_options(steps: Steps, wake: Any, self_type: Any, gap: int) -> Any:
     open_columns, skip, skipped, update, _, fetch_ahead = steps
     ignore = skipped is None
     skipped = skipped or _nothing
-    open_options, record_of = _options_functions(column_count)
+    open_options, record_of = _options_functions(gap)
 
     @njit
     def update_chunk(address: int, info: int, chunk: int, states: int) -> None:

@@ -75,11 +75,11 @@ def _single(owner: type, option: Parameter) -> Parameter:
             raise DeclarationError(f"aggregate {owner.__name__}: option {option.name!r} must have one type")
         return dataclasses.replace(option, types=(SqlType("DOUBLE"), *option.types[len(numbers) :]))
     type_ = option.types[0]
-    item = type_.element if type_.name == "LIST" else type_
-    if item.name not in _OPTIONS or (type_.name, item.name) == ("LIST", "VARCHAR"):
+    parts = [field for _, field in type_.fields] if type_.name == "STRUCT" else [type_]
+    if not all(_plain(part) for part in parts):
         raise DeclarationError(
-            f"aggregate {owner.__name__}: option {option.name!r} is {type_}; an option is a number, a text or a list "
-            "of numbers"
+            f"aggregate {owner.__name__}: option {option.name!r} is {type_}; an option is a number, a text, a list "
+            "of numbers, or a STRUCT of these"
         )
     return option
 
@@ -99,3 +99,10 @@ def compile_overload(declaration: Declaration, arguments: tuple[SqlType, ...], w
 
     addresses = machine.compile_functions(build, key)
     return {**addresses, "arrays": layout.arrays, "size": layout.size}
+
+
+def _plain(type_: SqlType) -> bool:
+    """Whether compiled code can have it as an option: a number, a text or a list of numbers."""
+    if type_.name == "LIST":
+        return type_.element.name in _OPTIONS and type_.element.name != "VARCHAR"
+    return type_.name in _OPTIONS

@@ -111,19 +111,25 @@ class Declaration:
         """The function as a user reads it, such as ``f(x DOUBLE, k INTEGER := 3) -> DOUBLE``."""
         parts = [str(parameter) for parameter in self.parameters]
         if self.options:
-            parts.append("{" + ", ".join(str(option) for option in self.options) + "}")
+            parts.insert(self.options_at, "{" + ", ".join(str(option) for option in self.options) + "}")
         return f"{self.name}({', '.join(parts)}) -> {self.result or 'TABLE'}"
+
+    @property
+    def options_at(self) -> int:
+        """Where the options stand in a call: behind the required columns."""
+        return sum(parameter.required for parameter in self.parameters)
 
     def argument_lists(self) -> Iterable[tuple[tuple[SqlType, ...], bool]]:
         """Every overload: the types of the column arguments, and whether an options STRUCT follows them.
 
-        Options follow the full list of columns only: a shorter one would be ambiguous with its next column.
+        Options follow the required columns; further columns follow the options.
         """
-        required = sum(parameter.required for parameter in self.parameters)
+        required = self.options_at
         for count in range(required, len(self.parameters) + 1):
             for types_ in itertools.product(*(parameter.types for parameter in self.parameters[:count])):
-                yield types_, False
-                if self.options and count == len(self.parameters):
+                if count == required or not self.options:
+                    yield types_, False
+                if self.options:
                     yield types_, True
 
 

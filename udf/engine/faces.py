@@ -183,8 +183,9 @@ def _query(declaration: Declaration, columns: dict[str, Any], values: dict[str, 
             bindings.append(_plain(values[parameter.name]))
             term = "?"
         terms.append(f"CAST({term} AS {parameter.types[0]})" if len(parameter.types) == 1 else term)
-    if options:
-        terms.append(sql_literal({name: _plain(value) for name, value in options.items()}))
+    if options or (declaration.options and len(terms) > declaration.options_at):
+        given = {name: _plain(value) for name, value in options.items()}
+        terms.insert(declaration.options_at, sql_literal(given or None))
     query = f"SELECT {declaration.name}({', '.join(terms)})"
     connection = _connection()
     if columns:

@@ -5,6 +5,7 @@ Writing the canonical form depends on no function, so it is compiled once and ca
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import Any
 
 import numpy as np
@@ -234,7 +235,8 @@ def record_reader(options: tuple[Parameter, ...]) -> Any:
 
 def _slot_reader(option: Parameter) -> Any:
     value = _value_reader(option.types[0])
-    if option.optional or (option.choices and option.types[0].name != "VARCHAR"):
+    type_ = option.types[0].name
+    if (option.optional and type_ != "STRUCT") or (option.choices and type_ != "VARCHAR"):
 
         @njit
         def optional(slot: int) -> Any:
@@ -251,10 +253,22 @@ def _value_reader(type_: SqlType) -> Any:
         return njit(lambda slot: load(slot + 8, np.int64) != 0)
     if type_.name == "VARCHAR":
         return njit(lambda slot: decode_text(view(load(slot + 8, np.int64), load(slot + 16, np.int64), np.uint8)))
+    if type_.name == "STRUCT":
+        return _record_slot_reader(type_)
     if type_.name == "LIST":
         dtype = np.float64 if type_.element.name in ("DOUBLE", "FLOAT") else np.int64
         return njit(lambda slot: view(load(slot + 8, np.int64), load(slot + 16, np.int64), dtype))
     return njit(lambda slot: load(slot + 8, np.int64))
+
+
+def _record_slot_reader(type_: SqlType) -> Any:
+    """A STRUCT option: its slot has the address of slots of its fields; in compiled code it is a named tuple."""
+    names = [name for name, _ in type_.fields]
+    scope: dict[str, Any] = {"record": namedtuple("Fields", names), "load": load, "int64": np.int64}  # type: ignore[misc]
+    scope |= {f"read{index}": _value_reader(field) for index, (_, field) in enumerate(type_.fields)}
+    values = "".join(f"read{index}(fields + {8 + index * RECORD_SLOT}), " for index in range(len(names)))
+    exec(f"def read(slot):\n    fields = load(slot + 8, int64)\n    return record({values})\n", scope)
+    return njit(scope["read"])
 
 
 def callbacks() -> dict[str, tuple[Any, str]]:

@@ -83,13 +83,15 @@ def _decode(content: bytes, at: int) -> tuple[Any, int]:
 
 
 def as_mapping(value: Any) -> dict[str, Any]:
-    """Options as a dict, from a STRUCT, a MAP or JSON text.
+    """Options as a dict, from a STRUCT, a MAP, JSON text, or NULL for none.
 
     Raises
     ------
     ValueError
         If the value is none of these.
     """
+    if value is None:
+        return {}
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -161,6 +163,9 @@ def _convert(type_: SqlType, value: Any) -> Any:
     if type_.name == "LIST" and isinstance(value, list):
         items = [_convert(type_.element, item) for item in value]
         return None if any(item is None for item in items) else items
+    if type_.name == "STRUCT" and isinstance(value, dict):
+        fields = {name: _convert(field, value.get(name)) for name, field in type_.fields}
+        return None if any(field is None for field in fields.values()) else fields
     if type_.name == "ANY":
         return value
     return _convert_by_arrow(type_, value)
@@ -225,26 +230,38 @@ class Records:
     def _pack(self, values: dict[str, Any], token: int) -> int:
         """Write a record; only an aggregate's compiled code reads more of it than the token."""
         options = self._declaration.options if self._declaration.kind == "aggregate" else ()
-        slots = np.zeros(1 + 3 * len(options), np.int64)
+        typed = [(_list_type(option), compiled_value(option, values[option.name])) for option in options]
+        return self._slots(typed, token)
+
+    def _slots(self, values: list[tuple[SqlType, Any]], token: int = 0) -> int:
+        """Write values in a row: the token, then for each (present, number or address, length)."""
+        slots = np.zeros(1 + 3 * len(values), np.int64)
         slots[0] = token
-        for index, option in enumerate(options):
-            value = compiled_value(option, values[option.name])
+        for index, (type_, value) in enumerate(values):
             if value is not None:
-                slots[1 + 3 * index : 4 + 3 * index] = (1, *self._slot(option, value))
+                slots[1 + 3 * index : 4 + 3 * index] = (1, *self._slot(type_, value))
+            elif type_.name == "STRUCT":  # compiled code reads it anyway: zeros and empty lists
+                slots[2 + 3 * index] = self._slots([(field, None) for _, field in type_.fields])
         self._memory.append(slots)
         return int(slots.ctypes.data)
 
-    def _slot(self, option: Parameter, value: Any) -> tuple[int, int]:
+    def _slot(self, type_: SqlType, value: Any) -> tuple[int, int]:
         if isinstance(value, float):
             return int(np.float64(value).view(np.int64)), 0
         if isinstance(value, bool | int):
             return int(value), 0
-        content = value.encode() if isinstance(value, str) else _array(option, value)
+        if isinstance(value, dict):
+            return self._slots([(field, value[name]) for name, field in type_.fields]), 0
+        content = value.encode() if isinstance(value, str) else _array(type_, value)
         memory = ctypes.create_string_buffer(bytes(content), max(1, len(bytes(content))))
         self._memory.append(memory)
         return ctypes.addressof(memory), len(content)
 
 
-def _array(option: Parameter, value: Any) -> np.ndarray[Any, Any]:
-    type_ = next(type_ for type_ in option.types if type_.name == "LIST")
+def _list_type(option: Parameter) -> SqlType:
+    """The type of an option's value where it takes memory: the LIST among its types."""
+    return next((type_ for type_ in option.types if type_.name == "LIST"), option.types[0])
+
+
+def _array(type_: SqlType, value: Any) -> np.ndarray[Any, Any]:
     return np.asarray(value, np.float64 if type_.element.name in ("DOUBLE", "FLOAT") else np.int64)

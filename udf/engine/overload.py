@@ -59,7 +59,10 @@ class Overload:
     @property
     def all_arguments(self) -> tuple[SqlType, ...]:
         """Argument types as DuckDB sees them, options included."""
-        return (*self.arguments, SqlType("ANY")) if self.with_options else self.arguments
+        if not self.with_options:
+            return self.arguments
+        at = self.declaration.options_at
+        return (*self.arguments[:at], SqlType("ANY"), *self.arguments[at:])
 
     @property
     def compiled(self) -> bool:

@@ -187,9 +187,10 @@ def reader(type_: SqlType, what: str) -> Reader:
     raise TypeError(f"{what}: compiled functions cannot read {type_}")
 
 
-def row_reader(readers: list[Reader], nulls: bool) -> tuple[Any, Any, Any]:
+def row_reader(readers: list[Reader], nulls: bool, gap: int = -1) -> tuple[Any, Any, Any]:
     """Compiled functions over all arguments: open the columns of a chunk, test a row for NULLs, read a row.
 
+    ``gap`` is the position of a column of the chunk that is no argument.
     With ``nulls`` a NULL arrives as ``None``; otherwise the caller skips rows in which ``has_null``.
     """
     scope: dict[str, Any] = {"chunk_vector": memory.chunk_vector, "is_null": is_null}
@@ -197,8 +198,9 @@ def row_reader(readers: list[Reader], nulls: bool) -> tuple[Any, Any, Any]:
         scope[f"open{index}"] = each.open
         scope[f"read{index}"] = _optional(each) if nulls else each.read
     count = range(len(readers))
+    places = [index + (0 <= gap <= index) for index in count]
     source = (
-        f"def open_(chunk):\n    return ({''.join(f'open{i}(chunk_vector(chunk, {i})), ' for i in count)})\n"
+        f"def open_(chunk):\n    return ({''.join(f'open{i}(chunk_vector(chunk, {places[i]})), ' for i in count)})\n"
         f"def has_null(columns, row):\n    return {' or '.join(f'is_null(columns[{i}][1], row)' for i in count)}\n"
         f"def read(columns, row):\n    return ({''.join(f'read{i}(columns[{i}], row), ' for i in count)})\n"
     )

@@ -54,12 +54,13 @@ def declare(function: Callable[..., Any], *, name: str | None = None) -> Declara
 def compile_overload(declaration: Declaration, arguments: tuple[SqlType, ...], with_options: bool) -> dict[str, int]:
     """Machine code that collects rows, and the Python callback that finishes a group."""
     collector = Collector.of(arguments)
-    key = machine.fingerprint("relation", repr(arguments), with_options)
+    gap = declaration.options_at if with_options else -1
+    key = machine.fingerprint("relation", repr(arguments), gap)
 
     def build() -> dict[str, tuple[Callable[..., int | None], str]]:
         from .aggregate_kernels import collecting_kernels
 
-        return collecting_kernels(declaration, collector, arguments, with_options)
+        return collecting_kernels(collector, arguments, gap)
 
     addresses = machine.compile_functions(build, key)
     layout = Layout.of(collector.state)

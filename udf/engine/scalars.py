@@ -127,9 +127,11 @@ def _call(overload: Overload, chunk: int) -> pa.Array:
 
     declaration = overload.declaration
     names = [parameter.name for parameter in declaration.parameters[: len(overload.arguments)]]
-    batch = chunk_to_batch(chunk, [*names, "options"] if overload.with_options else names)
-    options = _options(overload, batch.column(len(names))) if overload.with_options else {}
-    columns = batch.columns[: len(names)]
+    if overload.with_options:
+        names.insert(declaration.options_at, "options")
+    batch = chunk_to_batch(chunk, names)
+    columns = batch.columns
+    options = _options(overload, columns.pop(declaration.options_at)) if overload.with_options else {}
     if declaration.settings["nulls"] or not any(column.null_count for column in columns):
         return _values(declaration, columns, options, batch.num_rows)
     valid = columns[0].is_valid()

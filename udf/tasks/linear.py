@@ -1,91 +1,102 @@
 """Training of a linear model by incremental gradient descent, whatever the loss: everything but the loss.
 
-A row with features ``x`` and label ``y`` has the score ``z = w.x + b`` and the loss ``f(z, y)``. Its step is
+A row with features ``x``, label ``y`` and weight ``v`` has the score ``z = w.x + b`` and the loss ``v f(z, y)``. Its
+step is
 
-    w -= a f'(z, y) x,    b likewise,    then the proximal step of the penalty on w:
+    w -= a v f'(z, y) x,    b likewise,    then the proximal step of the penalty on w:
     L2: w /= 1 + a l2            L1: w = sign(w) max(|w| - a l1, 0)
 
 (Bismarck, SIGMOD 2012, section 3.2). A task is a subclass with a method ``step(self, score, label)`` that gives the
 loss as ``addend + log(factor)`` and its slope ``f'``, see `loss`: sums of losses are kept as a sum and a running
 product, so that a row of logistic regression costs one multiplication instead of one logarithm.
 
+With an automatic step size the features are standardised inside, by the first rows (see `start`): steps then suit
+each feature's scale, as if it had a step size of its own. What comes out is in the scale of the rows.
+
 Weights are a float32 array, padded (see `vectors.padded`); the intercept is a float64. Kept rows stand end to end in
-one float32 array, each behind its label.
+one float32 array, each behind its label and its weight.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 from ironlake.udf.engine.sqltypes import FLOAT, INTEGER
 
-from .model import LinearModel
-from .vectors import add_scaled, dot, padded
+from .model import BINARY, COUNT, LinearModel
+from .start import Start, shift, unscaled_into
+from .vectors import REORDER, add_scaled, dot, float32_row, padded, row_view, standardized
 
-#: Floating-point freedoms that leave NaN and infinity alone. With them ``x - x``, by which `math.isfinite` tells, may
-#: become 0 for any ``x``; what is finite is told by comparison.
-REORDER = frozenset({"reassoc", "contract", "nsz", "arcp"})
-#: Kinds of labels: two classes, real numbers, counts.
-BINARY, REAL, COUNT = 0, 1, 2
-#: Rows on which ``step_size='auto'`` is chosen; with fewer than `_FEWEST_ROWS` the middle is taken.
-_SAMPLE_ROWS, _FEWEST_ROWS = 2000, 64
-#: Step sizes that ``step_size='auto'`` tries: powers of two from this one on, where labels are of size 1.
-_CANDIDATES, _LOWEST = 14, -10
+#: Rows by which features are standardised and ``step_size='auto'`` is chosen.
+SAMPLE_ROWS = 2000
+#: An automatic step size falls with ``1 / sqrt(1 + t / 2000)``.
+DECAY = 1 / SAMPLE_ROWS
+#: Weights are averaged every so many steps; neighbours differ little.
+AVERAGED = 16
+#: A row that is longer than the usual row by the root of this gets a smaller automatic step.
+_LONG = 16.0
 #: Ceiling of the running product of factors.
 _FULL = 1e250
+#: The intercept where all rows are of one class, in log-odds.
+_CERTAIN = 16.0
 _VALUE_BYTES = np.float32().nbytes
+#: Label and weight of a kept row stand before its features.
+HEAD = 2
 #: Rows for which memory is reserved at once.
 _FIRST_ROWS = 8
 _ZERO_ONE, _MINUS_ONE, _NO_CLASSES = np.array([0.0, 1.0]), np.array([-1.0, 1.0]), np.empty(0)
 
 
-class StepSize(NamedTuple):
-    """The step size ``rate / sqrt(1 + decay t)`` after ``t`` steps, and how much of it the intercept gets."""
-
-    rate: float
-    decay: float
-    intercept: float
-
-
 @njit(fastmath=set(REORDER))
-def _decayed(rate: float, taken: float, decay: float) -> float:
+def decayed(rate: float, taken: float, decay: float) -> float:
     """The step size after so many steps; it stays constant with a ``decay`` of 0."""
     return rate / math.sqrt(1 + taken * decay)
 
 
 @njit
-def _shrink(weights: Any, width: int, rate: float, l1: float, l2: float) -> None:
-    """The proximal step of the penalties."""
+def shrink(weights: Any, inverses: Any, width: int, rate: float, l1: float, l2: float) -> None:
+    """The proximal step of the penalties; standardised features come with the inverses of their scales."""
     scale, threshold = np.float32(1 / (1 + rate * l2)), np.float32(rate * l1)
     for index in range(width):
+        if len(inverses) > 0:
+            scale = np.float32(1 / (1 + rate * l2 * inverses[index] * inverses[index]))
+            threshold = np.float32(rate * l1 * inverses[index])
         size = max(abs(weights[index]) - threshold, np.float32(0))
         weights[index] = math.copysign(size * scale, weights[index])
 
 
-class LinearTask:
+class LinearTask(Start):
     """State and behaviour of every task; a subclass adds ``task``, ``labels``, ``step``, ``init`` and ``update``."""
 
-    weights: list[FLOAT]
-    kept: list[FLOAT]  # kept rows, end to end, each behind its label
+    weights: list[FLOAT]  # and with standardised features their average, the inverses of the scales, and the means
+    kept: list[FLOAT]  # kept rows, end to end, each behind its label and its weight
+    row: list[FLOAT]  # the row at hand, standardised
     intercept: float
+    average_intercept: float
     n: int
+    mass: float  # sum of the weights of the rows
     loss: float
     product: float
     rate: float  # the option, or what was chosen
     now: float  # of the next step
+    taken: int  # steps of the model that training started from
     width: INTEGER
-    intercept_share: FLOAT  # of the step size
     automatic: bool
-    pending: bool  # the step size is still to be chosen
+    pending: bool  # the step size, or the scale of the features, is still to be found
     keeping: bool  # rows are kept
     skip_nulls: bool
     minus: bool  # negative labels were given as -1
+    started: bool  # from a trained model
+    negative_weight: FLOAT = 1.0
+    positive_weight: FLOAT = 1.0
+    negatives: bool
+    positives: bool
 
-    def prepare(self, l1, l2, fit_intercept, epochs, step_size, decay, on_null):
+    def prepare(self, l1, l2, fit_intercept, epochs, step_size, decay, standardize, class_weight, init, on_null):
         """Check the options, and begin."""
         if l1 < 0 or l2 < 0:
             raise ValueError("options l1 and l2 must be at least 0, got", l1, "and", l2)
@@ -93,41 +104,71 @@ class LinearTask:
             raise ValueError("option epochs must be at least 1, got", epochs)
         if not 0 < decay <= 1:
             raise ValueError("option decay must be above 0 and at most 1, got", decay)
-        self.automatic = self.pending = step_size is None
+        if len(class_weight) != 0:
+            if self.labels != BINARY or len(class_weight) != 2:
+                raise ValueError("option class_weight must be [weight of negatives, of positives], for two classes")
+            self.negative_weight, self.positive_weight = class_weight[0], class_weight[1]
+        self.automatic = step_size is None
+        self.pending = self.automatic or standardize
         self.keeping = self.pending or epochs > 1
         if step_size is not None:
             if not 0 < step_size < math.inf:
                 raise ValueError("option step_size must be above 0, got", step_size)
             self.rate = self.now = step_size
-        self.intercept_share = 1.0 if fit_intercept else 0.0
         self.skip_nulls = on_null == "skip"
         self.width = -1
         self.product = 1.0
+        if init is not None:
+            self.go_on_from(init)
+
+    def go_on_from(self, init):
+        """Start with the weights of a trained model."""
+        if len(init.coefficients) == 0:
+            return
+        if init.task != self.task:
+            raise ValueError("option init is a model of another task; it must come from", self.task)
+        self.width = len(init.coefficients)
+        self.weights.resize(padded(self.width))
+        weights = self.weights[:]
+        for index in range(self.width):
+            weights[index] = init.coefficients[index]
+        self.intercept, self.taken, self.started = init.intercept, init.step, True
 
     def skipped(self):
         if not self.skip_nulls:
             raise ValueError("the label or the features of a row are NULL; filter them, or pass {'on_null': 'skip'}")
 
-    def learn(self, label, features):
+    def learn(self, label, features, weight):
         """Take in a row."""
         if self.width != len(features):
             self.open(len(features))
         target = self.target(label)
+        if self.labels == BINARY:
+            weight *= self.positive_weight if target > 0 else self.negative_weight
+        if not 0 <= weight < math.inf:
+            raise ValueError("sample_weight and class_weight must be at least 0 and finite; a row has", weight)
         self.n += 1
+        self.mass += weight
         if self.keeping:
-            self.keep(target, features)
+            self.keep(target, weight, features)
         if not self.pending:
-            self.descend(target, features, self.n)
-        elif self.n >= _SAMPLE_ROWS:
-            self.choose()
+            self.descend(target, weight, float32_row(features, self.row), self.n)
+        elif self.n >= SAMPLE_ROWS:
+            self.begin()
 
     def target(self, label):
         """The label as the loss wants it: one of two classes is +1 or -1."""
         if self.labels == BINARY:
+            if label > 0:
+                self.positives = True
+            else:
+                self.negatives = True
             if label < 0:
                 self.minus = True
             if label != 1 and label != 0 and label != -1:
-                raise ValueError("label must be true or false, 1 or 0, 1 or -1; a row has", label)
+                raise ValueError(
+                    "label must be true or false, 1 or 0, 1 or -1; a row has", label, "; softmax_fit takes more classes"
+                )
             return 1.0 if label > 0 else -1.0
         if not abs(label) < math.inf:
             raise ValueError("the label of a row is NaN or infinite; filter such rows")
@@ -138,62 +179,81 @@ class LinearTask:
     def open(self, width):
         """Fix the number of features; later rows must have as many."""
         if self.width >= 0:
-            raise ValueError("a row has", width, "features, the rows before it have", self.width)
+            other = "the model in option init has" if self.started and self.n == 0 else "the rows before it have"
+            raise ValueError("a row has", width, "features,", other, self.width)
         self.width = width
         if self.pending:
-            self.kept.reserve(_FIRST_ROWS * (width + 1))
+            self.kept.reserve(_FIRST_ROWS * (width + HEAD))
         else:
             self.weights.resize(padded(width))
 
-    def descend(self, label, features, count):
+    def descend(self, label, weight, features, count):
         """The gradient step of the row that makes so many."""
-        weights = self.weights[:]
+        weights, now, room = self.weights[:], self.now, padded(self.width)
+        inverses = weights[:0]
+        if len(weights) > room:
+            self.row.resize(room)
+            features, length = standardized(features, self.row[:], weights, room)
+            if self.automatic and length > _LONG * (self.width + 1):
+                now *= _LONG * (self.width + 1) / length
+            if not self.standardize:
+                inverses = weights[2 * room : 3 * room]
         score = dot(weights, features) + np.float32(self.intercept)
         addend, factor, slope = self.step(score, np.float32(label))
-        scale = -np.float32(self.now) * np.float32(slope)
+        if weight != 1:
+            addend, factor, slope = weight * (addend + math.log(factor)), 1.0, weight * slope
+        scale = -np.float32(now) * np.float32(slope)
         add_scaled(weights, features, scale)
         if not abs(score) < math.inf:
             self.explain(features)
-        self.intercept += self.intercept_share * scale
+        if self.fit_intercept:
+            self.intercept += scale
         if self.l1 > 0 or self.l2 > 0:
-            _shrink(weights, self.width, self.now, self.l1, self.l2)
+            shrink(weights, inverses, self.width, now, self.l1, self.l2)
         self.loss += addend
         self.product *= factor
         if self.product > _FULL:
             self.loss += math.log(self.product)
             self.product = 1.0
-        if self.automatic and count & 63 == 0:
-            self.now = _decayed(self.rate, count, 1 / _SAMPLE_ROWS)
+        if self.automatic and count & (AVERAGED - 1) == 0:
+            self.now = decayed(self.rate, self.taken + count, DECAY)
+            share = 2 / (1 + count // AVERAGED)
+            add_difference(weights, room, np.float32(share))
+            self.average_intercept += share * (self.intercept - self.average_intercept)
 
     def explain(self, features):
         """Say why a step went wrong."""
         for index in range(len(features)):
-            if not abs(np.float32(features[index])) < math.inf:
+            if not abs(features[index]) < math.inf:
                 raise ValueError("feature", index + 1, "of a row is NaN or infinite as a FLOAT; filter such rows")
         raise ValueError("training diverged with step_size", self.rate, "; try", self.rate / 8, "or 'auto'")
 
-    def keep(self, label, features):
+    def keep(self, label, weight, features):
         """Keep a row, to choose the step size on or for further epochs."""
-        at, stride = len(self.kept), self.width + 1
+        at, stride = len(self.kept), self.width + HEAD
         if self.epochs > 1 and (at + stride) * _VALUE_BYTES > self.buffer_mb * 1e6:
-            raise ValueError("the rows of a group outgrow buffer_mb; raise it or train with epochs 1")
+            raise ValueError(
+                "the rows of a group outgrow buffer_mb; raise it, train with epochs 1, or call ironlake.train"
+            )
         self.kept.resize(at + stride)
         kept = self.kept[:]
-        kept[at] = label
+        kept[at], kept[at + 1] = label, weight
         for index in range(len(features)):
-            kept[at + 1 + index] = features[index]
+            kept[at + HEAD + index] = features[index]
             if not abs(np.float32(features[index])) < math.inf:
-                self.explain(features)
+                self.explain(float32_row(features, self.row))
 
-    def choose(self):
-        """Choose the step size on the kept rows, and take the steps on them."""
-        chosen = self.best_step(self.kept[:])
-        self.rate, self.now, self.intercept_share = chosen.rate, chosen.rate, chosen.intercept
-        self.weights.resize(padded(self.width))
-        self.start(0)
+    def begin(self):
+        """Enough rows are there: find scales and step size, and take the steps on the rows."""
+        model, intercepts = self.first_model(self.kept[:])
+        self.rate = self.now = self.chosen_rate(model, intercepts, self.kept[:])
+        self.weights.resize(len(model))
+        self.weights[:] = model
+        self.intercept = self.average_intercept = intercepts[0]
+        self.catch_up(0)
 
-    def start(self, taken):
-        """The step size is known: take the steps on the kept rows, after those taken elsewhere."""
+    def catch_up(self, taken):
+        """Take the steps on the kept rows, after those taken elsewhere."""
         self.pending = False
         self.keeping = self.epochs > 1
         self.replay(self.kept[:], taken)
@@ -202,10 +262,11 @@ class LinearTask:
 
     def replay(self, kept, taken):
         """Take the steps on kept rows, after those taken."""
-        stride = self.width + 1
+        stride = self.width + HEAD
         for row in range(len(kept) // stride):
             at = row * stride
-            self.descend(np.float64(kept[at]), kept[at + 1 : at + stride], taken + row + 1)
+            features = row_view(kept, at + HEAD, self.width)
+            self.descend(np.float64(kept[at]), np.float64(kept[at + 1]), features, taken + row + 1)
 
     def merge(self, other):
         if other.n == 0:
@@ -219,64 +280,80 @@ class LinearTask:
         elif other.pending and not self.pending:
             self.replay(other.kept[:], self.n)
         elif not self.pending:
-            self.average(other)
+            self.join(other)
         if self.keeping:
             self.kept.extend(other.kept)
         self.n += other.n
+        self.mass += other.mass
         self.minus = self.minus or other.minus
-        if self.pending and self.n >= _SAMPLE_ROWS:
-            self.choose()
+        self.negatives, self.positives = self.negatives or other.negatives, self.positives or other.positives
+        if self.pending and self.n >= SAMPLE_ROWS:
+            self.begin()
 
     def adopt(self, other):
         """Go on from another state's model with the rows kept here."""
         self.weights.resize(0)
         self.weights.extend(other.weights)
-        self.intercept, self.rate, self.now = other.intercept, other.rate, other.now
-        self.intercept_share = other.intercept_share
+        self.intercept, self.average_intercept = other.intercept, other.average_intercept
+        self.rate, self.now = other.rate, other.now
         self.loss, self.product = other.loss, other.product
-        self.start(other.n)
+        self.catch_up(other.n)
 
-    def average(self, other):
-        """Average two models by their numbers of steps."""
-        share = other.n / (self.n + other.n)
+    def join(self, other):
+        """Average two models by their numbers of steps, in the scale of this one."""
+        share, room = other.n / (self.n + other.n), padded(self.width)
         mine, theirs = self.weights[:], other.weights[:]
-        for index in range(len(mine)):
-            mine[index] += np.float32(share) * (theirs[index] - mine[index])
-        self.intercept += share * (other.intercept - self.intercept)
+        for part in range(2 if len(mine) > room else 1):
+            intercept = other.average_intercept if part else other.intercept
+            difference = shift(mine, theirs, part * room, room, self.width, np.float32(share))
+            if part:
+                self.average_intercept += share * (intercept + difference - self.average_intercept)
+            else:
+                self.intercept += share * (intercept + difference - self.intercept)
         self.rate += share * (other.rate - self.rate)
         self.loss += other.loss + math.log(other.product)
 
     def finish(self) -> LinearModel | None:
         if self.n == 0:
             return None
-        weights, intercept, kept = self.weights[:], self.intercept, self.kept[:]
-        loss = self.loss + math.log(self.product)
-        step = StepSize(self.rate, 1 / _SAMPLE_ROWS if self.automatic else 0.0, np.float64(self.intercept_share))
-        if self.pending:
-            weights = np.zeros(padded(self.width), np.float32)
-            step = self.best_step(kept)
-            intercept, loss = self.epoch(weights, intercept, kept, step, 0.0)
-        elif self.keeping:
-            weights = weights.copy()
+        model, kept, rate = self.weights[:], self.kept[:], self.rate
+        intercepts = np.array([self.intercept, self.average_intercept])
+        loss, done, steps = self.loss + math.log(self.product), 1, self.n
         history = np.empty(self.epochs)
-        history[0] = loss / self.n
-        done, converged, steps = 1, False, self.n
+        if self.pending:
+            model, intercepts = self.first_model(kept)
+            rate = self.chosen_rate(model, intercepts, kept)
+            loss = self.epoch(model, intercepts, kept, rate, 0, False)
+        elif self.keeping:
+            model = model.copy()
+        history[0] = loss / max(self.mass, 1e-300)
+        converged, goal = False, history[0] + self.penalty(model)
         while done < self.epochs and not converged:
-            if not self.automatic:
-                step = StepSize(self.rate * self.decay**done, 0.0, np.float64(self.intercept_share))
-            intercept, loss = self.epoch(weights, intercept, kept, step, float(steps))
-            history[done] = loss / self.n
+            now = rate if self.automatic else self.rate * self.decay**done
+            history[done] = self.epoch(model, intercepts, kept, now, steps, False) / max(self.mass, 1e-300)
             steps += self.n
-            converged = history[done - 1] - history[done] < self.tolerance * abs(history[done - 1])
+            before, goal = goal, history[done] + self.penalty(model)
+            converged = before - goal < self.tolerance * abs(before)
             done += 1
         if not abs(history[done - 1]) < math.inf:
-            raise ValueError("training diverged with step_size", step.rate, "; try", step.rate / 8, "or 'auto'")
+            raise ValueError("training diverged with step_size", rate, "; try", rate / 8, "or 'auto'")
+        averaged = self.automatic and (steps >= AVERAGED or self.pending)
+        weights = np.zeros(self.width, np.float32)
+        intercept = unscaled_into(weights, model, intercepts, averaged)
+        if self.l1 > 0:
+            weights[model[: self.width] == 0] = 0  # the average alone is 0 nowhere
+        degenerate = self.labels == BINARY and not (self.positives and self.negatives) and not self.started
+        if degenerate:
+            weights[:] = 0
+            intercept = 0.0
+            if self.fit_intercept:
+                intercept = _CERTAIN if self.positives else -_CERTAIN
         classes = _NO_CLASSES
         if self.labels == BINARY:
             classes = _MINUS_ONE if self.minus else _ZERO_ONE
         return LinearModel(
             self.task,
-            weights[: self.width],
+            weights,
             intercept,
             classes,
             self.n,
@@ -285,85 +362,72 @@ class LinearTask:
             "tolerance" if converged else "epochs",
             history[done - 1],
             history[:done],
-            steps,
+            self.taken + steps,
+            degenerate,
         )
 
-    def epoch(self, weights, intercept, kept, step, taken):
-        """One pass over kept rows: the new intercept and the sum of the losses, each taken before its step."""
-        loss, product, stride = 0.0, 1.0, self.width + 1
-        for row in range(len(kept) // stride):
+    def epoch(self, model, intercepts, kept, rate, taken, ready):
+        """One pass over kept rows; gives the sum of the losses, each taken before its step.
+
+        The rows of a trial are standardised already and ``ready``; the model and its intercepts are changed in place.
+        """
+        loss, product, stride, room = 0.0, 1.0, self.width + HEAD, padded(self.width)
+        count, scaled = len(kept) // stride, len(model) > room
+        hop = AVERAGED if count >= SAMPLE_ROWS else 1
+        inverses = model[2 * room : 3 * room] if scaled and not self.standardize else model[:0]
+        scratch = np.zeros(room, np.float32)
+        for row in range(count):
             at = row * stride
-            features = kept[at + 1 : at + stride]
-            score = dot(weights, features) + np.float32(intercept)
+            features, now = row_view(kept, at + HEAD, self.width), rate
+            if self.automatic:
+                now = decayed(rate, float(self.taken + taken + row), DECAY)
+            if scaled and not ready:
+                features, length = standardized(features, scratch, model, room)
+                if self.automatic and length > _LONG * (self.width + 1):
+                    now *= _LONG * (self.width + 1) / length
+            score = dot(model, features) + np.float32(intercepts[0])
             addend, factor, slope = self.step(score, kept[at])
-            now = _decayed(step.rate, taken + row, step.decay)
+            weight = kept[at + 1]
+            if weight != 1:
+                addend, factor, slope = weight * (addend + math.log(factor)), 1.0, weight * slope
             scale = -np.float32(now) * np.float32(slope)
-            add_scaled(weights, features, scale)
-            intercept += step.intercept * scale
+            add_scaled(model, features, scale)
+            if self.fit_intercept:
+                intercepts[0] += scale
             if self.l1 > 0 or self.l2 > 0:
-                _shrink(weights, self.width, now, self.l1, self.l2)
+                shrink(model, inverses, self.width, now, self.l1, self.l2)
             loss += addend
             product *= factor
             if product > _FULL:
                 loss += math.log(product)
                 product = 1.0
-        return intercept, loss + math.log(product)
+            if self.automatic and not ready and row % hop == 0:
+                share = 2 / (2 + (taken + row) // hop)
+                add_difference(model, room, np.float32(share))
+                intercepts[1] += share * (intercepts[0] - intercepts[1])
+        return loss + math.log(product)
 
-    def total_loss(self, weights, intercept, kept):
-        """The sum of the losses without any step."""
-        loss, stride = 0.0, self.width + 1
+    def total_loss(self, model, intercept, kept):
+        """The sum of the losses of rows that are ready, without any step."""
+        loss, stride = 0.0, self.width + HEAD
         for row in range(len(kept) // stride):
             at = row * stride
-            score = dot(weights, kept[at + 1 : at + stride]) + np.float32(intercept)
+            score = dot(model, row_view(kept, at + HEAD, self.width)) + np.float32(intercept)
             addend, factor, _ = self.step(score, kept[at])
-            loss += addend + math.log(factor)
+            loss += kept[at + 1] * (addend + math.log(factor))
         return loss
 
-    def best_step(self, kept):
-        """The step size for ``'auto'``: of 2^k / (mean |x|^2 + c^2), k = -10 ... 3, the best on the rows.
+    def penalty(self, model):
+        """The penalties of a model, per row."""
+        total, scaled = 0.0, len(model) > padded(self.width) and not self.standardize
+        for index in range(self.width):
+            size = abs(model[index] * model[2 * padded(self.width) + index]) if scaled else abs(model[index])
+            total += self.l1 * size + self.l2 * size * size / 2
+        return total
 
-        Each candidate is tried in one pass over the rows from zero weights, scattered over the order they came in; what
-        counts is the loss during the pass, before each step, and after it: one alone favours lucky ends. ``c`` is
-        the root mean square of a feature: the intercept is taken as the weight of a feature with the value ``c``, so
-        that the scale of the features makes no difference. Where labels are real numbers, the range of ``k`` is widened
-        by the binary logarithm of their size: how far weights have to go is proportional to it.
-        """
-        stride = self.width + 1
-        count = len(kept) // stride
-        square, size = 0.0, 0.0
-        for row in range(count):
-            size += np.float64(kept[row * stride]) ** 2
-            for column in range(row * stride + 1, (row + 1) * stride):
-                square += np.float64(kept[column]) ** 2
-        square, size = square / count, math.sqrt(size / count)
-        constant = square / self.width if square > 0 else 1.0
-        unit, decay = 1 / (square + constant), 1 / min(count, _SAMPLE_ROWS)
-        intercept = constant if self.fit_intercept else 0.0
-        if count < _FEWEST_ROWS:
-            return StepSize(unit, decay, intercept)
-        wider = 0 if self.labels == BINARY or size == 0 else int(min(max(math.log2(size), -40), 40))
-        scattered = self.scattered(kept)
-        best, chosen = math.inf, -_LOWEST
-        lowest = _LOWEST + min(wider, 0)
-        for index in range(_CANDIDATES + abs(wider)):
-            rate = unit * 2.0 ** (lowest + index)
-            trial = np.zeros(padded(self.width), np.float32)
-            moved, during = self.epoch(trial, 0.0, scattered, StepSize(rate, decay, intercept), 0.0)
-            loss = during + self.total_loss(trial, moved, scattered)
-            if loss < best:
-                best, chosen = loss, index
-        return StepSize(unit * 2.0 ** (lowest + chosen), decay, intercept)
 
-    def scattered(self, kept):
-        """Kept rows in another order, neighbours far apart."""
-        stride = self.width + 1
-        count = len(kept) // stride
-        hop = int(count * 0.618) | 1
-        while math.gcd(hop, count) != 1:
-            hop += 2
-        rows = np.empty_like(kept)
-        for row in range(count):
-            source = row * hop % count
-            for column in range(stride):
-                rows[row * stride + column] = kept[source * stride + column]
-        return rows
+@njit
+def add_difference(weights: Any, room: int, share: float) -> None:
+    """Move the average of the weights, which stands behind them, towards the weights."""
+    for index in range(room):
+        weights[room + index] += share * (weights[index] - weights[room + index])

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from ironlake.udf.engine.sqltypes import FLOAT, INTEGER
 
+#: Kinds of labels: two classes, real numbers, counts.
+BINARY, REAL, COUNT = 0, 1, 2
+
 
 class LinearModel(NamedTuple):
     """A trained linear model as a SQL STRUCT; it lives in tables like any other value.
@@ -22,7 +25,8 @@ class LinearModel(NamedTuple):
     stop_reason : ``tolerance`` or ``epochs``.
     loss : mean loss per row in the last epoch, each row's taken before the step on it.
     loss_history : the same for every epoch.
-    step : gradient steps taken in all.
+    step : gradient steps taken in all, those of the model that training started from included.
+    degenerate : whether all rows were of one class; the model then says so of every row.
     """
 
     task: str
@@ -36,3 +40,40 @@ class LinearModel(NamedTuple):
     loss: float
     loss_history: list[float]
     step: int
+    degenerate: bool
+
+
+class StartModel(NamedTuple):
+    """What training needs of a model to go on from it; a `LinearModel` has all of it."""
+
+    task: str
+    coefficients: list[float]
+    intercept: float
+    step: int
+
+
+class RegressionModel(NamedTuple):
+    """An exactly fitted linear regression as a SQL STRUCT.
+
+    Attributes
+    ----------
+    task : what was fitted, such as ``ridge``.
+    coefficients : one weight per feature.
+    intercept : added to the weighted sum of the features.
+    n : rows seen.
+    loss : mean of half the squared error of a row, without penalties.
+    r2 : share of the label's variance that the model explains (of its mean square, without an intercept); NULL where
+        there is none to explain.
+    std_errors : of the coefficients; NaN for a coefficient that the rows do not determine, NULL as a whole with a
+        penalty or without a degree of freedom.
+    p_values : of the two-sided t tests that a coefficient is 0; NaN and NULL likewise.
+    """
+
+    task: str
+    coefficients: list[float]
+    intercept: float
+    n: int
+    loss: float
+    r2: float | None
+    std_errors: list[float] | None
+    p_values: list[float] | None

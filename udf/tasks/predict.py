@@ -11,8 +11,8 @@ from numba import njit
 from ironlake.udf.engine import scalar
 from ironlake.udf.engine.sqltypes import Vector
 
-from .linear import REORDER
 from .model import LinearModel
+from .vectors import REORDER
 
 
 @njit(fastmath=set(REORDER))

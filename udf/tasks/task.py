@@ -17,8 +17,10 @@ from ironlake.udf.engine import aggregate
 from ironlake.udf.engine.declaration import DeclarationError
 from ironlake.udf.engine.sqltypes import Vector
 
-from .linear import BINARY, COUNT, REAL, REORDER, LinearTask
+from .linear import LinearTask
 from .loss import derive
+from .model import BINARY, COUNT, REAL, StartModel
+from .vectors import REORDER
 
 _LABELS = {"binary": BINARY, "real": REAL, "count": COUNT}
 _LABEL_WORDS = {
@@ -35,13 +37,19 @@ Parameters
 ----------
 label : {label}
 features : a row of numbers, the same length in all rows of a group: a list or an array of FLOAT or DOUBLE.
+sample_weight : how much a row counts: its loss is multiplied by it. It stands behind the options.
 {parameters}l1, l2 : weights of the penalties ``l1 |w|`` and ``l2 |w|^2 / 2`` on each row's loss, not on the intercept.
 fit_intercept : whether the model has an intercept.
 epochs : passes over the rows; with more than one, the group's rows are kept in memory.
-step_size : of the gradient steps; ``'auto'`` tries powers of two on the first 2,000 rows and lets the best fall
-    with the square root of the number of steps, a number stays constant in an epoch.
+step_size : of the gradient steps; ``'auto'`` tries powers of two on the first 2,000 rows, standardised by them, lets
+    the best fall with the square root of the number of steps, and averages the weights over the steps. A number
+    stays constant in an epoch, and the features as they are.
 decay : factor on a constant step size from epoch to epoch.
-tolerance : stop after an epoch that lowers the loss by less than this fraction.
+standardize : train on features with mean 0 and deviation 1, as the first 2,000 rows have them; penalties are then on
+    the weights of these. The model is one of the features as they are, in any case.
+tolerance : stop after an epoch that lowers the loss, penalties included, by less than this fraction.
+class_weight : weights of the negative and the positive class, as in ``[1, 5]``; for two classes only.
+init : a model of the same task to go on from.
 buffer_mb : most memory for kept rows, in megabytes per group and thread.
 on_null : ``'skip'`` rows with a NULL label or NULL features, or refuse them with an ``'error'``.
 
@@ -123,7 +131,7 @@ def _class(loss: Callable[..., Any] | str, name: str, labels: str) -> type:
     )
     scope["init"].__annotations__ = {**_options.__annotations__, **dict.fromkeys(defaults, float)}
     scope["init"].__defaults__ = (*(_options.__defaults__ or ()), *defaults.values())
-    scope["init"].__globals__["Literal"] = Literal
+    scope["init"].__globals__.update(Literal=Literal, StartModel=StartModel)
     members = {
         "task": name,
         "labels": _LABELS[labels],
@@ -143,6 +151,9 @@ def _options(
     epochs: int = 1,
     step_size: float | Literal["auto"] = "auto",
     decay: float = 0.9,
+    standardize: bool = False,
+    class_weight: list[float] = [],  # noqa: B006
+    init: StartModel | None = None,
     tolerance: float = 1e-3,
     buffer_mb: float = 256.0,
     on_null: Literal["error", "skip"] = "error",
@@ -150,12 +161,12 @@ def _options(
     """The options of every task."""
 
 
-def _update_class(self: Any, label: bool | float, features: Vector) -> None:
-    self.learn(label, features)
+def _update_class(self: Any, label: bool | float, features: Vector, sample_weight: float = 1.0) -> None:
+    self.learn(label, features, sample_weight)
 
 
-def _update_number(self: Any, label: float, features: Vector) -> None:
-    self.learn(label, features)
+def _update_number(self: Any, label: float, features: Vector, sample_weight: float = 1.0) -> None:
+    self.learn(label, features, sample_weight)
 
 
 def _defaults(loss: Callable[..., Any], name: str) -> dict[str, float]:

@@ -15,8 +15,11 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from ironlake.udf.engine.memory import address_of
+from ironlake.udf.engine.memory import address_of, view
 
+#: Floating-point freedoms that leave NaN and infinity alone. With them ``x - x``, by which `math.isfinite` tells, may
+#: become 0 for any ``x``; what is finite is told by comparison.
+REORDER = frozenset({"reassoc", "contract", "nsz", "arcp"})
 LANES = 8
 _FLOAT, _INDEX = ir.FloatType(), ir.IntType(64)
 _BLOCK = ir.VectorType(_FLOAT, LANES)
@@ -157,6 +160,49 @@ def _add_scaled(weights: Any, features: Any, scale: Any) -> Any:
 def _plain_add_scaled(weights: Any, features: Any, scale: Any) -> None:
     for index in range(len(features)):
         weights[index] += scale * np.float32(features[index])
+
+
+def float32_row(features: Any, scratch: Any) -> Any:
+    """A row of features as float32: itself, or a copy in a growable array of the state."""
+    raise TypeError("float32_row is for compiled code")
+
+
+@overload(float32_row, inline="always", strict=False)
+def _float32_row(features: Any, scratch: Any) -> Any:
+    if features.dtype == types.float32 and features.layout == "C":
+        return lambda features, scratch: features
+    return lambda features, scratch: _copied(features, scratch)
+
+
+@njit
+def _copied(features: Any, scratch: Any) -> Any:
+    count = len(features)
+    if len(scratch) < count:
+        scratch.resize(padded(count))
+    row = scratch[:]
+    for index in range(count):
+        row[index] = features[index]
+    return view(address_of(row), count, np.float32)
+
+
+@njit(inline="always")
+def row_view(rows: Any, start: int, width: int) -> Any:
+    """The features of a kept row."""
+    return view(address_of(rows) + 4 * start, width, np.float32)
+
+
+@njit(fastmath={"contract", "reassoc", "nsz"}, boundscheck=False)
+def standardized(features: Any, row: Any, model: Any, room: int) -> Any:
+    """Features less their means, times the inverses of their scales, written to ``row``; and the square of its length.
+
+    The model has the inverses and the means behind two other parts (see `start`).
+    """
+    count, square = len(features), np.float32(0)
+    for index in range(count):
+        value = (features[index] - model[3 * room + index]) * model[2 * room + index]
+        row[index] = value
+        square += value * value
+    return view(address_of(row), count, np.float32), square
 
 
 @intrinsic
