@@ -1,6 +1,29 @@
 """Machine-learning tasks: training is one aggregate query, a model is a value (Bismarck, SIGMOD 2012)."""
 
-from . import binary_metrics, classification, kalman, predict, regression
+from . import (
+    binary_metrics,
+    classification,
+    kalman,
+    matrix_factorization,
+    multiclass_metrics,
+    portfolio,
+    predict,
+    prox,
+    regression,
+    regression_metrics,
+)
 from .task import task
 
-__all__ = ["binary_metrics", "classification", "kalman", "predict", "regression", "task"]
+__all__ = [
+    "binary_metrics",
+    "classification",
+    "kalman",
+    "matrix_factorization",
+    "multiclass_metrics",
+    "portfolio",
+    "predict",
+    "prox",
+    "regression",
+    "regression_metrics",
+    "task",
+]
