@@ -516,3 +516,27 @@ def test_a_truth_value_of_a_number(con):
 def test_the_face(con):
     assert geo_mean(np.array([1.0, 4.0])) == pytest.approx(2.0)
     assert con.execute("SELECT geo_mean(x) FROM (VALUES (1), (4)) t(x)").fetchall()[0][0] == pytest.approx(2.0)
+
+
+def test_the_last_store_of_a_method_is_kept(con):
+    """A view of a growable array is the state's memory, also where nothing reads it later in the method."""
+
+    @aggregate
+    class last_store:
+        numbers: list[float]
+
+        def room(self):
+            self.numbers.resize(len(self.numbers) + 1)
+            return self.numbers[len(self.numbers) - 1 :]
+
+        def update(self, x: list[float]):
+            place = self.room()
+            place[len(x) - 1] = x[0]
+
+        def merge(self, other):
+            self.numbers.extend(other.numbers)
+
+        def finish(self) -> list[float]:
+            return self.numbers[:]
+
+    assert con.execute("SELECT list_sort(last_store([i])) FROM range(5) t(i)").fetchall() == [([0, 1, 2, 3, 4],)]

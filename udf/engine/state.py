@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.core import errors
+from numba.core import errors, ir_utils
+from numba.core import ir as numba_ir
 from numba.core.imputils import lower_getattr_generic, lower_setattr_generic
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, models, overload, overload_method, register_model
@@ -316,3 +317,20 @@ def _calling(method: Any, flags: dict[str, Any]) -> Any:
     head, values = ", ".join(parameters), ", ".join(inspect.signature(method).parameters)
     exec(f"def call({head}): return method({values})\ndef resolve({head}): return call", scope)
     return scope["resolve"]
+
+
+def _keep_stores(
+    assignment: Any, args: Any, typemap: Any, func_ir: Any, aliases: dict[str, Any], argument_aliases: set[str]
+) -> None:
+    """Tell Numba that any array in a method may be memory of the state.
+
+    Where it inlines, it drops stores to arrays that nothing reads later in the function and that are no argument's. It
+    cannot see that a view of a growable array is the state's memory: the last store of a method would be lost.
+    """
+    if typemap is None or not any(isinstance(typemap.get(f"arg.{name}"), StateType) for name in args):
+        return
+    if isinstance(typemap.get(assignment.target.name), types.Array):
+        argument_aliases.add(assignment.target.name)
+
+
+ir_utils.alias_analysis_extensions[numba_ir.Assign] = _keep_stores
