@@ -50,3 +50,32 @@ class StartModel(NamedTuple):
     coefficients: list[float]
     intercept: float
     step: int
+
+
+class RegressionModel(NamedTuple):
+    """An exactly fitted linear regression as a SQL STRUCT.
+
+    Attributes
+    ----------
+    task : what was fitted, such as ``ridge``.
+    coefficients : one weight per feature.
+    intercept : added to the weighted sum of the features.
+    classes : empty, as the label is a number.
+    n : rows seen.
+    loss : mean of half the squared error of a row, without penalties.
+    r2 : share of the label's variance that the model explains (of its mean square, without an intercept); NaN where
+        there is none to explain.
+    std_errors : of the coefficients; NaN for a coefficient that the rows do not determine; empty with a penalty or
+        without a degree of freedom.
+    p_values : of the two-sided t tests that a coefficient is 0; NaN and empty likewise.
+    """
+
+    task: str
+    coefficients: list[float]
+    intercept: float
+    classes: list[float]
+    n: int
+    loss: float
+    r2: float
+    std_errors: list[float]
+    p_values: list[float]

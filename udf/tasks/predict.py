@@ -11,7 +11,7 @@ from numba import njit
 from ironlake.udf.engine import scalar
 from ironlake.udf.engine.sqltypes import Vector
 
-from .model import LinearModel
+from .model import LinearModel, RegressionModel
 from .vectors import REORDER
 
 
@@ -27,7 +27,7 @@ def _score(model: Any, features: Any) -> float:
 
 
 @scalar(fastmath=REORDER, boundscheck=False)
-def decision_function(model: LinearModel, features: Vector) -> float:
+def decision_function(model: LinearModel | RegressionModel, features: Vector) -> float:
     """The score of a row under a linear model: the weighted sum of the features plus the intercept.
 
     Parameters
@@ -95,7 +95,7 @@ def predict_proba(model: LinearModel, features: Vector) -> float:
 
 
 @scalar(fastmath=REORDER, boundscheck=False)
-def predict(model: LinearModel, features: Vector) -> float:
+def predict(model: LinearModel | RegressionModel, features: Vector) -> float:
     """What a model expects of a row: the class, as the labels it was trained on, or the number.
 
     Parameters
