@@ -180,7 +180,6 @@ def test_options(con):
         ("{'how': 'upp'}", "option 'how' is 'upp'; did you mean 'up'"),
         ("{'by': i}", "the options must be the same for all rows"),
         ("3", "options must be a STRUCT"),
-        ("NULL", "options must be a STRUCT"),
     ],
 )
 def test_wrong_options(con, options, message):
