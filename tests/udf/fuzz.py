@@ -23,7 +23,15 @@ from ironlake.udf.tasks.linear import LinearTask
 
 # SQL of its own; files of its own; a list of 1,000 numbers is a model with 1,000 states.
 LEAVE_OUT = {"run_query", "lake_scan", "kalman_filter", "kalman_smooth", "kalman_loglik"}
-LEAVE_OUT |= {"linear_regression_fit", "ridge_fit", "lasso_fit", "elastic_net_fit", "matrix_factorization_fit", "predict_rating", "recommend"}
+LEAVE_OUT |= {
+    "linear_regression_fit",
+    "ridge_fit",
+    "lasso_fit",
+    "elastic_net_fit",
+    "matrix_factorization_fit",
+    "predict_rating",
+    "recommend",
+}
 LEAVE_OUT |= {"portfolio_optimize", "portfolio_weights", "multiclass_metrics"}  # seconds to compile each overload
 ONE_OF_THE_TASKS = "logistic_fit"  # they differ in one formula, and each overload takes seconds to compile
 
