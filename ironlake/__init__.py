@@ -20,12 +20,14 @@ from ironlake.lakehouse import Lake, open
 from ironlake.udf import engine, tasks  # noqa: F401 - declares its functions
 from ironlake.udf.engine import aggregate, functions, relation, scalar, table
 from ironlake.udf.tasks import task
+from ironlake.udf.training import TrainingRun, train
 
 from . import catalog  # noqa: F401 - declares its function
 from .database import connect, load
 
 __all__ = [
-    "connect", "load", "open", "Lake", "functions", "aggregate", "scalar", "relation", "table", "task",
+    "connect", "load", "open", "Lake", "functions", "aggregate", "scalar", "relation", "table", "task", "train",
+    "TrainingRun",
 ]  # fmt: skip
 
 engine.install()

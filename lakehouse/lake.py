@@ -248,21 +248,36 @@ class Lake:
         self.attach(connection)
         return connection
 
-    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def attach(self, connection: duckdb.DuckDBPyConnection, pinned: Sequence[str] = ()) -> dict[str, int]:
         """Create the views of `connect` in any connection; call it again to see tables created since.
 
         Parameters
         ----------
         connection : duckdb.DuckDBPyConnection
             A connection to a database that knows Ironlake's functions.
+        pinned : sequence of str
+            Tables whose views stay at the version that is newest now.
+
+        Returns
+        -------
+        dict of str to int
+            The versions of those.
 
         Raises
         ------
         duckdb.CatalogException
             The database has a table of the same name.
+        FileNotFoundError
+            The lake has no table that is to be pinned.
         """
+        from .scan import scan_sql
+
         for name in self.tables():
             _create_view(connection, name, self.root / name)
+        snapshots = {name: self._snapshot("Lake.attach", name) for name in pinned}
+        for name, snapshot in snapshots.items():
+            connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {scan_sql(snapshot)}")
+        return {name: snapshot.version for name, snapshot in snapshots.items()}
 
     def _refreshed(self) -> duckdb.DuckDBPyConnection:
         """The lake's own connection, with a view for each table that exists now."""

@@ -125,23 +125,44 @@ class Database:
         """
         import pyarrow as pa
 
+        with contextlib.closing(self.stream(sql)) as batches:
+            first = next(batches)
+            return pa.Table.from_batches([first, *batches])
+
+    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """Run one SQL statement on a connection of its own; the result in batches, made as they are asked for.
+
+        The first batch is empty and tells the columns.
+
+        Raises
+        ------
+        RuntimeError
+            With DuckDB's message, if the statement fails.
+        """
+        import pyarrow as pa
+
         from .arrow import chunk_to_batch, schema_of
 
-        result = _Result()
+        result, statement = _Result(), c_void_p()
         with connect(self._cell) as connection:
             try:
-                if capi.query(connection, sql.encode(), ctypes.byref(result)) != 0:
+                if capi.prepare(connection, sql.encode(), ctypes.byref(statement)) != 0:
+                    raise RuntimeError(capi.prepare_error(statement).decode())
+                if capi.execute_prepared_streaming(statement, ctypes.byref(result)) != 0:
                     raise RuntimeError(capi.result_error(ctypes.byref(result)).decode())
                 count = capi.column_count(ctypes.byref(result))
                 names = [capi.column_name(ctypes.byref(result), index).decode() for index in range(count)]
                 types_ = [capi.column_logical_type(ctypes.byref(result), index) for index in range(count)]
-                batches = []
+                schema = schema_of(names, types_)
+                yield pa.RecordBatch.from_pylist([], schema)
                 while chunk := capi.fetch_chunk(result):
-                    batches.append(chunk_to_batch(chunk, names))
+                    yield chunk_to_batch(chunk, names)
                     capi.destroy_data_chunk(ctypes.byref(c_void_p(chunk)))
-                return pa.Table.from_batches(batches, schema_of(names, types_))
+                if error := capi.result_error(ctypes.byref(result)):
+                    raise RuntimeError(error.decode())
             finally:
                 capi.destroy_result(ctypes.byref(result))
+                capi.destroy_prepare(ctypes.byref(statement))
 
 
 class _Result(ctypes.Structure):

@@ -42,7 +42,7 @@ _LONG = 16.0
 #: Ceiling of the running product of factors.
 _FULL = 1e250
 #: The intercept where all rows are of one class, in log-odds.
-_CERTAIN = 16.0
+CERTAIN = 16.0
 _VALUE_BYTES = np.float32().nbytes
 #: Label and weight of a kept row stand before its features.
 HEAD = 2
@@ -347,7 +347,7 @@ class LinearTask(Start):
             weights[:] = 0
             intercept = 0.0
             if self.fit_intercept:
-                intercept = _CERTAIN if self.positives else -_CERTAIN
+                intercept = CERTAIN if self.positives else -CERTAIN
         classes = _NO_CLASSES
         if self.labels == BINARY:
             classes = _MINUS_ONE if self.minus else _ZERO_ONE

@@ -11,16 +11,37 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ironlake.udf.engine import aggregate
 from ironlake.udf.engine.declaration import DeclarationError
 from ironlake.udf.engine.sqltypes import Vector
 
 from .linear import LinearTask
-from .loss import derive
+from .loss import Loss, derive
 from .model import BINARY, COUNT, REAL, StartModel
 from .vectors import REORDER
+
+
+class Task(NamedTuple):
+    """What was declared.
+
+    Attributes
+    ----------
+    name : of the task.
+    labels : kind of its labels, as in `model`.
+    loss : the loss of a row and its derivative.
+    defaults : the further numbers of the loss.
+    """
+
+    name: str
+    labels: int
+    loss: Loss
+    defaults: dict[str, float]
+
+
+#: name -> task, in order of declaration.
+TASKS: dict[str, Task] = {}
 
 _LABELS = {"binary": BINARY, "real": REAL, "count": COUNT}
 _LABEL_WORDS = {
@@ -119,6 +140,7 @@ def task(
 def _class(loss: Callable[..., Any] | str, name: str, labels: str) -> type:
     derived = derive(loss, name)
     defaults = {} if isinstance(loss, str) else _defaults(loss, name)
+    TASKS[name] = Task(name, _LABELS[labels], derived, defaults)
     names = "".join(f", self.{parameter}" for parameter in derived.parameters)
     options = "".join(f", {parameter}" for parameter in derived.parameters)
     common = list(inspect.signature(_options).parameters)

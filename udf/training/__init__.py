@@ -1,0 +1,8 @@
+"""Training in many passes, over rows larger than memory: orders, step sizes, parallelism, convergence, logged runs."""
+
+from .run import TrainingRun
+from .settings import Settings
+from .train import train
+from .trainer import DivergenceError
+
+__all__ = ["train", "TrainingRun", "Settings", "DivergenceError"]

@@ -1,0 +1,65 @@
+"""Rows made ready: labels checked, rows held out, features standardised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..tasks.linear import HEAD
+from ..tasks.model import BINARY, COUNT
+from ..tasks.task import Task
+from .rows import Rows
+
+#: A feature whose deviation is smaller than this, beside its mean, is constant.
+_CONSTANT = 1e-6
+
+
+def check_labels(task: Task, rows: Rows, class_weight: tuple[float, float] | None) -> list[float]:
+    """Check labels and weights, make two classes +1 and -1, weigh them; gives the labels there were of two classes."""
+    found: set[float] = set()
+    for piece in rows.pieces():
+        if (piece[:, 1] < 0).any():
+            raise ValueError(f"a row has the weight {piece[:, 1].min():g}; expected at least 0")
+        if task.labels == COUNT and (piece[:, 0] < 0).any():
+            raise ValueError(f"a row has the label {piece[:, 0].min():g}; {task.name} counts from 0 on")
+        if task.labels != BINARY:
+            continue
+        found |= set(np.unique(piece[:, 0]).tolist())
+        if not (found <= {0.0, 1.0} or found <= {-1.0, 1.0}):
+            some = ", ".join(f"{value:g}" for value in sorted(found)[:5])
+            raise ValueError(f"labels must be true or false, 1 or 0, or 1 or -1; the rows have {some}; see softmax_fit")
+        positive = piece[:, 0] > 0
+        piece[:, 0] = np.where(positive, 1, -1)
+        if class_weight is not None:
+            piece[:, 1] *= np.where(positive, class_weight[1], class_weight[0])
+    return sorted(found)
+
+
+def split(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows | None]:
+    """Rows to train on, in their order, and rows held out."""
+    if fraction == 0:
+        return rows, None
+    held_out = np.random.default_rng(seed).random(len(rows)) < fraction
+    if held_out.all() or not held_out.any():
+        raise ValueError(f"validation_fraction {fraction:g} of {len(rows)} rows leaves no rows on one side")
+    return rows.take(np.flatnonzero(~held_out)), rows.take(np.flatnonzero(held_out))
+
+
+def standardize(rows: Rows, held_out: Rows | None) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Give features mean 0 and deviation 1, in place; returns the means and the inverses of the deviations."""
+    first = rows.matrix[0, HEAD:].astype(np.float64)
+    total, square = np.zeros(rows.width), np.zeros(rows.width)
+    for piece in rows.pieces():
+        apart = piece[:, HEAD:] - first
+        total += apart.sum(axis=0)
+        square += np.square(apart, out=apart).sum(axis=0)
+    mean = total / len(rows)
+    deviation = np.sqrt(np.maximum(square / len(rows) - mean**2, 0))
+    mean += first
+    constant = deviation <= _CONSTANT * np.abs(mean)
+    deviation[constant] = np.where(mean[constant] == 0, 1, np.abs(mean[constant]))
+    for each in (rows, held_out):
+        for piece in each.pieces() if each else ():
+            piece[:, HEAD:] = (piece[:, HEAD:] - mean) / deviation
+    return mean, 1 / deviation
