@@ -54,14 +54,13 @@ _AHEAD, _MOST_AHEAD = 6, 512
 
 @intrinsic
 def _add_atomically(typingctx: Any, address: Any, value: Any) -> Any:
-    """Add to the float32 at an address in one indivisible step."""
+    """Add to the number of the same type at an address in one indivisible step."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = builder.inttoptr(args[0], ir.FloatType().as_pointer())
-        builder.atomic_rmw("fadd", pointer, args[1], "monotonic")
+        builder.atomic_rmw("fadd", builder.inttoptr(args[0], args[1].type.as_pointer()), args[1], "monotonic")
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.float32), codegen
+    return types.void(types.int64, value), codegen
 
 
 @intrinsic
@@ -197,7 +196,10 @@ def _descent(row_loss: Any, sharing: str, rule: str) -> Callable[..., int]:
                 else:
                     add_scaled(weights, features, change)
             if given[INTERCEPT] > 0:
-                shared[0] += change
+                if atomic:
+                    _add_atomically(intercepts, np.float64(change))
+                else:
+                    shared[0] += change
             if l1 > 0 or l2 > 0:
                 shrink(weights, inverses, width, rate, l1, l2)
             if averaging and np.int64(taken) % AVERAGED == 0:

@@ -151,39 +151,40 @@ def _train_in_sql(
 ) -> pa.RecordBatchReader:
     """Train a linear model in many passes over a query whose rows may be larger than memory; a row for each epoch.
 
-        Parameters
-        ----------
-        query : the rows, or the name of a table.
-        model : the task: ``logistic``, ``svm``, ``least_squares`` ... or one that was declared with ``ironlake.task``.
-        label : column with the label.
-        features : column with a list or an array of numbers, or several columns of numbers, separated by commas.
-        sample_weight : column with the weight of each row.
-        on_null : what to do with rows that have a NULL: ``'skip'`` them, or refuse them with an ``'error'``.
-        lake : directory of a lake, in whose table ``training_runs`` the run is logged.
-        save_as : table of that lake that gets a row with the model.
+    Parameters
+    ----------
+    query : the rows, or the name of a table.
+    model : the task: ``logistic``, ``svm``, ``least_squares`` ... or one that was declared with ``ironlake.task``.
+    label : column with the label.
+    features : column with a list or an array of numbers, or several columns of numbers, separated by commas.
+    sample_weight : column with the weight of each row.
+    on_null : what to do with rows that have a NULL: ``'skip'`` them, or refuse them with an ``'error'``.
+    lake : directory of a lake, in whose table ``training_runs`` the run is logged.
+    save_as : table of that lake that gets a row with the model.
     {settings}
 
-        Returns
-        -------
-        TABLE
-            ``epoch``, ``step``, ``loss`` (mean per row, during the epoch), ``val_loss``, ``step_size``, ``gradient_norm``,
-            ``rows``, ``seconds``, ``rows_per_second``, ``stop_reason`` (NULL but in the last row) and ``model`` (after the
-            epoch), which `predict` takes.
+    Returns
+    -------
+    TABLE
+        ``epoch``, ``step``, ``loss`` (mean per row, during the epoch), ``val_loss``, ``step_size``,
+        ``gradient_norm``, ``rows``, ``seconds``, ``rows_per_second``, ``stop_reason`` (NULL but in the last row) and
+        ``model`` (after the epoch), which `predict` takes.
 
-        Raises
-        ------
-        InvalidInputException
-            If an argument is not valid, a row cannot be trained on, or training diverges.
+    Raises
+    ------
+    InvalidInputException
+        If an argument is not valid, a row cannot be trained on, or training diverges.
 
-        References
-        ----------
-        Feng, Kumar, Recht, Re: Towards a Unified Architecture for in-RDBMS Analytics, SIGMOD 2012, sections 3.3 and 3.4; Xu
-        et al.: In-Database Machine Learning with CorgiPile, SIGMOD 2022.
+    References
+    ----------
+    Feng, Kumar, Recht, Re: Towards a Unified Architecture for in-RDBMS Analytics, SIGMOD 2012, sections 3.3, 3.4;
+    Xu et al.: In-Database Machine Learning with CorgiPile, SIGMOD 2022.
 
-        Examples
-        --------
-        SELECT epoch, loss, stop_reason FROM train('SELECT i % 3 = 0 AS label, [sin(i), cos(i)] AS features FROM range(1000) t(i)',
-                                                   epochs := 3, "order" := 'shuffle_once');
+    Examples
+    --------
+    SELECT epoch, loss, stop_reason
+    FROM train('SELECT i % 3 = 0 AS label, [sin(i), cos(i)] AS features FROM range(1000) t(i)',
+               epochs := 3, "order" := 'shuffle_once');
     """
     import pyarrow as pa
 

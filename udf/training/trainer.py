@@ -155,57 +155,52 @@ class Trainer:
         DivergenceError
             If the steps diverge, with ``on_divergence='halve'`` after five smaller step sizes too.
         """
-        settings = self.settings
-        step_size = self._first_step_size()
+        settings, step_size = self.settings, self._first_step_size()
         history: list[float] = []
-        best, since_best, halvings, epoch = math.inf, 0, 0, 0
-        goal = math.inf
+        goal, best, since_best, halvings = math.inf, math.inf, 0, 0
         with ThreadPoolExecutor(self.threads) as pool:
-            while epoch < settings.epochs:
-                before = (
-                    self.model.copy(),
-                    self.intercepts.copy(),
-                    [state.copy() for state in self._state],
-                    self.taken,
-                )
+            while len(history) < settings.epochs:
+                before = self.model.copy(), self.intercepts.copy(), [state.copy() for state in self._state]
                 started = time.perf_counter()
-                steps = self._schedule(epoch, step_size)
+                steps = self._schedule(len(history), step_size)
                 loss, visited = self._pass(pool, steps)
                 if not (abs(loss) < math.inf and np.isfinite(self.model).all()):
-                    self.model, self.intercepts, self._state, self.taken = before
+                    self.model, self.intercepts, self._state = before
                     halvings += 1
                     if settings.on_divergence == "error" or halvings > _HALVINGS:
                         raise DivergenceError(
-                            f"training diverged in epoch {epoch + 1} with step_size {step_size:g}; "
-                            f"try {step_size / 8:g}, or 'auto'"
+                            f"training diverged in epoch {len(history) + 1} with step_size {step_size:g}; "
+                            f"try {step_size / 8:g}, or leave step_size out"
                         )
                     step_size /= 2
                     continue
-                epoch += 1
                 self.taken += visited
                 history.append(loss)
                 last, goal = goal, loss + self._penalty()
                 val_loss = self._mean_loss(self.held_out, pool) if self.held_out is not None else math.nan
                 norm = self._gradient_norm(pool) if settings.gradient_norm is not None else math.nan
-                since_best = 0 if val_loss < best else since_best + 1
-                best = min(best, val_loss) if val_loss == val_loss else best
-                reason = ""
-                if settings.target_loss is not None and loss <= settings.target_loss:
-                    reason = "target_loss"
-                elif settings.gradient_norm is not None and norm <= settings.gradient_norm:
-                    reason = "gradient_norm"
-                elif self.held_out is not None and since_best >= settings.patience:
-                    reason = "patience"
-                elif last - goal < settings.tolerance * abs(last) and last < math.inf:
-                    reason = "tolerance"
-                elif epoch == settings.epochs:
-                    reason = "epochs"
+                since_best, best = (0, val_loss) if val_loss < best else (since_best + 1, best)
+                reason = self._reason(history, last, goal, norm, since_best)
                 seconds = time.perf_counter() - started
-                size = steps.at(max(1, self._clock()))
-                model = self._trained(epoch, reason, history)
-                yield Epoch(epoch, self.taken, loss, val_loss, size, norm, visited, seconds, reason, model)
+                yield Epoch(
+                    len(history), self.taken, loss, val_loss, steps.at(max(1, self._clock())), norm, visited, seconds,
+                    reason, self._trained(reason, history),
+                )  # fmt: skip
                 if reason:
                     return
+
+    def _reason(self, history: list[float], last: float, goal: float, norm: float, since_best: int) -> str:
+        """Why training ends here; empty if it goes on."""
+        settings = self.settings
+        if settings.target_loss is not None and history[-1] <= settings.target_loss:
+            return "target_loss"
+        if settings.gradient_norm is not None and norm <= settings.gradient_norm:
+            return "gradient_norm"
+        if self.held_out is not None and since_best >= settings.patience:
+            return "patience"
+        if last < math.inf and last - goal < settings.tolerance * abs(last):
+            return "tolerance"
+        return "epochs" if len(history) == settings.epochs else ""
 
     # ------------------------------------------------------------------------------------------------- one epoch
 
@@ -377,7 +372,7 @@ class Trainer:
         sizes = np.abs(weights if self._inverses is None else weights * self._inverses)
         return float(self.settings.l1 * sizes.sum() + self.settings.l2 / 2 * np.square(sizes).sum())
 
-    def _trained(self, epoch: int, reason: str, history: list[float]) -> LinearModel:
+    def _trained(self, reason: str, history: list[float]) -> LinearModel:
         """The model in the scale of the features as they are."""
         weights, intercept = self._now()
         weights = weights[: self.rows.width].astype(np.float64)
@@ -394,7 +389,7 @@ class Trainer:
                 intercept = CERTAIN if self.classes[0] > 0 else -CERTAIN
         classes = [] if self.task.labels != BINARY else [-1.0, 1.0] if -1 in self.classes else [0.0, 1.0]
         return LinearModel(
-            self.task.name, weights.astype(np.float32).tolist(), intercept, classes, len(self.rows), epoch,
+            self.task.name, weights.astype(np.float32).tolist(), intercept, classes, len(self.rows), len(history),
             reason not in ("", "epochs", "patience"), reason, history[-1], list(history), self.taken, degenerate,
         )  # fmt: skip
 
