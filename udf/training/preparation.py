@@ -28,7 +28,7 @@ def check_labels(task: Task, rows: Rows, class_weight: tuple[float, float] | Non
         found |= set(np.unique(piece[:, 0]).tolist())
         if not (found <= {0.0, 1.0} or found <= {-1.0, 1.0}):
             some = ", ".join(f"{value:g}" for value in sorted(found)[:5])
-            raise ValueError(f"labels must be true or false, 1 or 0, or 1 or -1; the rows have {some}; see softmax_fit")
+            raise ValueError(f"labels must be true or false, 1 or 0, or 1 or -1; the rows have {some}")
         positive = piece[:, 0] > 0
         piece[:, 0] = np.where(positive, 1, -1)
         if class_weight is not None:

@@ -47,7 +47,7 @@ class Settings:
         instruction per weight; ``'lock'``: one step at a time. ``'auto'`` averages up to 1,000 features, and shares
         beyond.
     threads : how many; by default one per core. On several, only ``'average'`` gives the same model in every run.
-    tolerance : stop after an epoch that lowers loss and penalties by less than this fraction.
+    tolerance : stop after an epoch that lowers loss and penalties by less than this fraction; None, or NULL: never.
     target_loss : stop at a mean loss of at most this.
     gradient_norm : stop when the gradient of the objective is no longer than this; costs a pass per epoch.
     validation_fraction : portion of the rows to hold out; their loss is reported.
@@ -74,7 +74,7 @@ class Settings:
     buffer_mb: float = 256.0
     parallel: Parallel = "auto"
     threads: int | None = None
-    tolerance: float = 1e-3
+    tolerance: float | None = 1e-3
     target_loss: float | None = None
     gradient_norm: float | None = None
     validation_fraction: float = 0.0

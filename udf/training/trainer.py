@@ -198,7 +198,7 @@ class Trainer:
             return "gradient_norm"
         if self.held_out is not None and since_best >= settings.patience:
             return "patience"
-        if last < math.inf and last - goal < settings.tolerance * abs(last):
+        if settings.tolerance is not None and last < math.inf and last - goal < settings.tolerance * abs(last):
             return "tolerance"
         return "epochs" if len(history) == settings.epochs else ""
 
