@@ -262,6 +262,10 @@ _DESCEND = CFUNCTYPE(c_int64, *[_NUMBER] * 10)
 _ASSESS = CFUNCTYPE(c_double, *[_NUMBER] * 5, c_double, _NUMBER, _NUMBER)
 
 
+#: Loops that are in this process already.
+_loaded: dict[bytes, dict[str, int]] = {}
+
+
 class Kernels:
     """The compiled loops of a task; calls leave Python to the other threads.
 
@@ -287,7 +291,11 @@ class Kernels:
                 "assess": (_eight(assess), "float64(int64, int64, int64, int64, int64, float64, int64, int64)"),
             }
 
-        addresses = machine.compile_functions(build, key)
+        addresses = _loaded.get(key) if key is not None else None
+        if addresses is None:
+            addresses = machine.compile_functions(build, key)
+        if key is not None:
+            _loaded[key] = addresses
         self.descend: Callable[..., int] = _DESCEND(addresses["descend"])
         self.assess: Callable[..., float] = _ASSESS(addresses["assess"])
 
