@@ -278,7 +278,14 @@ class Kernels:
         family = rule if rule in ("adagrad", "vw") else "auto"
         self.parts = PARTS[family]
         key = machine.fingerprint(
-            "training", task.loss.source(), tuple(task.defaults), sharing, family, _descent, _assessment, _row_loss
+            "training",
+            task.loss.source(),
+            tuple(task.defaults),
+            sharing,
+            family,
+            _descent,
+            _assessment,
+            _row_loss.__code__,
         )
 
         def build() -> dict[str, tuple[Callable[..., Any], str]]:

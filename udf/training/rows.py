@@ -133,6 +133,7 @@ def collect(
     for batch in batches:
         columns = [label, *([features] if isinstance(features, str) else features)]
         columns += [sample_weight] if sample_weight else []
+        columns = list(dict.fromkeys(columns))
         for name in columns:
             if name not in batch.schema.names:
                 raise ValueError(f"the rows have no column {name!r}; their columns are {', '.join(batch.schema.names)}")

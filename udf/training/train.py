@@ -188,7 +188,11 @@ def _train_in_sql(
     """
     import pyarrow as pa
 
-    chosen = _settings({**settings, "parameters": json.loads(settings.get("parameters") or "{}")})
+    try:
+        parameters = json.loads(settings.get("parameters") or "{}")
+    except json.JSONDecodeError:
+        raise ValueError("argument parameters is not JSON; expected a text such as '{\"delta\": 2}'") from None
+    chosen = _settings({**settings, "parameters": parameters})
     check(find_task(model), chosen)
     schema = _schema()
 
