@@ -77,6 +77,11 @@ class Documentation:
             example=sections.get("Examples", ""),
         )
 
+    def joined(self, other: Documentation) -> Documentation:
+        """Both this and that of a function of the same name for other arguments."""
+        text = f"{self.text}\n\n{other.text}"
+        return Documentation(text, self.description, self.source, f"{self.example}\n{other.example}")
+
     def statements(self) -> list[str]:
         """The SQL statements of the examples."""
         return [statement.strip() for statement in self.example.split(";") if statement.strip()]
@@ -94,6 +99,8 @@ class Declaration:
     body: Any
     documentation: Documentation
     settings: dict[str, Any] = field(default_factory=dict)
+    #: Functions of the same name for other argument types, with results of their own.
+    others: list[Declaration] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z_][a-z0-9_]*", self.name):
@@ -112,7 +119,8 @@ class Declaration:
         parts = [str(parameter) for parameter in self.parameters]
         if self.options:
             parts.insert(self.options_at, "{" + ", ".join(str(option) for option in self.options) + "}")
-        return f"{self.name}({', '.join(parts)}) -> {self.result or 'TABLE'}"
+        own = f"{self.name}({', '.join(parts)}) -> {self.result or 'TABLE'}"
+        return "; ".join([own, *(other.signature for other in self.others)])
 
     @property
     def options_at(self) -> int:

@@ -117,6 +117,11 @@ def add(declaration: Declaration, function: Callable[..., Any]) -> None:
 
         private_database()  # at least one database that is open: it tells whether DuckDB takes the function
     known = declaration.name in declarations
+    if declaration.settings.get("overload") and known:
+        other, declaration = declaration, declarations[declaration.name]
+        declaration.others.append(other)
+        declaration.documentation = declaration.documentation.joined(other.documentation)
+        function = functions[declaration.name]
     declarations[declaration.name], functions[declaration.name] = declaration, function
     refusals = []
     for cell in database.open_cells() if _installed else []:
@@ -162,13 +167,14 @@ def _overloads_of(declaration: Declaration) -> list[Overload]:
     """The overloads of a function; a function declared again keeps those that look the same from outside."""
     before = {(each.arguments, each.with_options): each for each in _overloads.get(declaration.name, [])}
     made = []
-    for arguments, with_options in declaration.argument_lists():
-        overload = before.get((arguments, with_options))
-        if overload is None or not overload.looks_like(declaration):
-            overload = Overload(declaration, arguments, with_options)
-        elif overload.declaration is not declaration:
-            overload.redeclare(declaration)
-        made.append(overload)
+    for each in (declaration, *declaration.others):
+        for arguments, with_options in each.argument_lists():
+            overload = before.get((arguments, with_options))
+            if overload is None or not overload.looks_like(each):
+                overload = Overload(each, arguments, with_options)
+            elif overload.declaration is not each:
+                overload.redeclare(each)
+            made.append(overload)
     _overloads[declaration.name] = made
     return made
 

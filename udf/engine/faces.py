@@ -182,7 +182,9 @@ def _query(declaration: Declaration, columns: dict[str, Any], values: dict[str, 
         if parameter.name in values:
             bindings.append(_plain(values[parameter.name]))
             term = "?"
-        terms.append(f"CAST({term} AS {parameter.types[0]})" if len(parameter.types) == 1 else term)
+        terms.append(
+            f"CAST({term} AS {parameter.types[0]})" if len(parameter.types) == 1 and not declaration.others else term
+        )
     if options or (declaration.options and len(terms) > declaration.options_at):
         given = {name: _plain(value) for name, value in options.items()}
         terms.insert(declaration.options_at, sql_literal(given or None))

@@ -28,6 +28,7 @@ def declare(
     form: Literal["rows", "numpy", "arrow"] = "rows",
     nulls: bool = False,
     volatile: bool = False,
+    overload: bool = False,
     fastmath: bool = False,
     boundscheck: bool = True,
 ) -> Declaration:
@@ -40,6 +41,7 @@ def declare(
     form : what the function works on: one row (compiled), NumPy columns or Arrow columns.
     nulls : NULL arguments are passed on (as None, or inside Arrow columns).
     volatile : the result may differ between calls with the same arguments.
+    overload : the function stands beside one of that name that was declared before, for other argument types.
     fastmath, boundscheck : Numba's flags for ``form="rows"``.
 
     Raises
@@ -60,7 +62,8 @@ def declare(
     except TypeError as error:
         raise DeclarationError(f"scalar {label}: result: {error}") from None
     settings = {
-        "form": form, "nulls": nulls, "volatile": volatile, "fastmath": fastmath, "boundscheck": boundscheck,
+        "form": form, "nulls": nulls, "volatile": volatile, "overload": overload, "fastmath": fastmath,
+        "boundscheck": boundscheck,
     }  # fmt: skip
     return Declaration(label, "scalar", columns, options, result, function, Documentation.of(function), settings)
 

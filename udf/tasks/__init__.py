@@ -3,6 +3,7 @@
 from . import (
     binary_metrics,
     classification,
+    crf,
     kalman,
     linear_regression,
     matrix_factorization,
@@ -12,12 +13,14 @@ from . import (
     prox,
     regression,
     regression_metrics,
+    softmax,
 )
 from .task import task
 
 __all__ = [
     "binary_metrics",
     "classification",
+    "crf",
     "kalman",
     "linear_regression",
     "matrix_factorization",
@@ -27,5 +30,6 @@ __all__ = [
     "prox",
     "regression",
     "regression_metrics",
+    "softmax",
     "task",
 ]

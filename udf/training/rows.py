@@ -168,12 +168,12 @@ def _piece(
     if batch.num_rows == 0:
         return np.empty((0, HEAD), np.float32)
     if isinstance(features, str):
-        values = _lists(batch.column(features), features)
+        values = matrix_of(batch.column(features), features)
     else:
-        values = np.stack([_numbers(batch.column(name), name) for name in features], axis=1)
+        values = np.stack([numbers_of(batch.column(name), name) for name in features], axis=1)
     piece = np.empty((batch.num_rows, HEAD + values.shape[1]), np.float32)
-    piece[:, 0] = _numbers(batch.column(label), label)
-    piece[:, 1] = 1 if sample_weight is None else _numbers(batch.column(sample_weight), sample_weight)
+    piece[:, 0] = numbers_of(batch.column(label), label)
+    piece[:, 1] = 1 if sample_weight is None else numbers_of(batch.column(sample_weight), sample_weight)
     with np.errstate(over="ignore"):  # told below
         piece[:, HEAD:] = values
     _refuse_infinite(piece, seen)
@@ -188,7 +188,14 @@ def _refuse_infinite(piece: np.ndarray[Any, Any], seen: int) -> None:
     raise ValueError(f"{what} of row {seen + row + 1} is NaN or infinite as a FLOAT; filter such rows, or use coalesce")
 
 
-def _numbers(column: pa.Array, name: str) -> np.ndarray[Any, Any]:
+def numbers_of(column: pa.Array, name: str) -> np.ndarray[Any, Any]:
+    """A column of numbers or booleans without NULLs.
+
+    Raises
+    ------
+    ValueError
+        If it is of another type.
+    """
     import pyarrow as pa
 
     if pa.types.is_boolean(column.type) or pa.types.is_decimal(column.type):
@@ -199,11 +206,18 @@ def _numbers(column: pa.Array, name: str) -> np.ndarray[Any, Any]:
     return array
 
 
-def _lists(column: pa.Array, name: str) -> np.ndarray[Any, Any]:
+def matrix_of(column: pa.Array, name: str) -> np.ndarray[Any, Any]:
+    """A column of lists or arrays of numbers, or of numbers, as a matrix with a row for each.
+
+    Raises
+    ------
+    ValueError
+        If it is of another type, lists differ in length, or one has a NULL inside.
+    """
     import pyarrow as pa
 
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        return _numbers(column, name).reshape(-1, 1)
+        return numbers_of(column, name).reshape(-1, 1)
     kind = column.type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
         raise ValueError(f"the column {name!r} holds {kind}; expected a list or an array of numbers, or a number")
@@ -215,4 +229,4 @@ def _lists(column: pa.Array, name: str) -> np.ndarray[Any, Any]:
         if (lengths != lengths[0]).any():
             other = lengths[lengths != lengths[0]][0]
             raise ValueError(f"a row has {other} features, the rows before it have {lengths[0]}")
-    return _numbers(values, name).reshape(len(column), -1)
+    return numbers_of(values, name).reshape(len(column), -1)

@@ -1,0 +1,154 @@
+"""The model of a conditional random field, and how compiled code reads it.
+
+Anyone may write such a STRUCT, so nothing in it is an index before it is known to be in range: that its lists are as
+long as each other's is looked at once in a row, a position or a row of weights where it is used.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+
+from ironlake.udf.engine.sqltypes import INTEGER
+
+from .crf_lookup import position_of, same_text, slot_of
+
+
+class CrfModel(NamedTuple):
+    """A trained conditional random field as a SQL STRUCT.
+
+    Attributes
+    ----------
+    task : ``crf``.
+    labels : in alphabetical order; ties between them go to the first.
+    attributes : in alphabetical order.
+    state_weights : a row for every attribute, with a weight for every label.
+    transition_weights : a row for every label, with a weight for every label that may follow it.
+    lookup : a hash table over the attributes (see `crf_lookup`): positions in ``attributes`` from 0, and -1 between.
+    loglik : logarithm of the probability of the labels trained on.
+    n : sequences trained on.
+    epochs : iterations of L-BFGS, or passes of gradient descent.
+    converged : whether the tolerance was reached.
+    stop_reason : ``tolerance``, ``epochs``, or ``line_search`` where L-BFGS found no lower loss in its direction.
+    loss_history : the loss ``-loglik + l2 |w|^2`` after each epoch; in gradient descent the part of each sequence is
+        taken before the step on it.
+    """
+
+    task: str
+    labels: list[str]
+    attributes: list[str]
+    state_weights: list[list[float]]
+    transition_weights: list[list[float]]
+    lookup: list[INTEGER]
+    loglik: float
+    n: int
+    epochs: INTEGER
+    converged: bool
+    stop_reason: str
+    loss_history: list[float]
+
+
+@njit
+def _labels_of(model: Any) -> int:
+    """The number of labels of a model, once its lists are known to fit each other.
+
+    Raises
+    ------
+    ValueError
+        If they do not. A row of state weights is looked at where it is used.
+    """
+    if model.task != "crf":
+        raise ValueError("argument model is of the task", model.task, "and must be one of crf_fit")
+    labels, attributes, places = len(model.labels), len(model.attributes), len(model.lookup)
+    if labels == 0:
+        raise ValueError("argument model has no labels")
+    if len(model.state_weights) != attributes:
+        raise ValueError("argument model has", attributes, "attributes and", len(model.state_weights), "state_weights")
+    if len(model.transition_weights) != labels:
+        raise ValueError(
+            "argument model has", labels, "labels and", len(model.transition_weights), "transition_weights"
+        )
+    if places == 0 or places & (places - 1):
+        raise ValueError("argument model has a lookup of", places, "places; that of crf_fit has a power of 2")
+    return labels
+
+
+@njit
+def state_scores(model: Any, tokens: Any) -> Any:
+    """The state scores of tokens under a model: tokens x labels."""
+    scores = np.zeros((len(tokens), _labels_of(model)))
+    for t in range(len(tokens)):
+        attributes, first, last = _attributes(tokens, t)
+        for index in range(first, last):
+            _add_weights(slot_of(attributes, index), model, scores[t])
+    _refuse_infinite(scores)
+    return scores
+
+
+def _attributes(tokens: Any, t: int) -> Any:
+    """The attributes of a token, which is a list of them or a single one: some list, and where in it they stand."""
+    raise TypeError("for compiled code")
+
+
+@overload(_attributes, strict=False)
+def _compiled_attributes(tokens: Any, t: Any) -> Any:
+    if isinstance(tokens.column, types.UniTuple):  # the address of texts, that of their validity
+        return lambda tokens, t: (tokens, t, t + 1)
+
+    def listed(tokens: Any, t: int) -> Any:
+        attributes = tokens[t]
+        return attributes, 0, len(attributes)
+
+    return listed
+
+
+@njit(forceinline=True)
+def _add_weights(slot: int, model: Any, scores: Any) -> None:
+    """Add the weights of an attribute to the state scores of a token; one that the model does not know has none."""
+    position = position_of(slot, model.attributes, model.lookup)
+    if position >= 0:
+        row = model.state_weights[position]
+        if len(row) != len(scores):
+            raise ValueError("argument model has", len(scores), "labels, but", len(row), "weights of an attribute")
+        for label in range(len(scores)):
+            scores[label] += row[label]
+
+
+@njit
+def transitions_of(model: Any) -> Any:
+    """The transition weights of a model: labels x labels."""
+    count = _labels_of(model)
+    weights = np.empty((count, count))
+    for label in range(count):
+        row = model.transition_weights[label]
+        if len(row) != count:
+            raise ValueError("argument model has", count, "labels, but", len(row), "transition weights of a label")
+        weights[label] = row
+    _refuse_infinite(weights)
+    return weights
+
+
+@njit
+def _refuse_infinite(weights: Any) -> None:
+    for weight in weights.flat:
+        if not math.isfinite(weight):
+            raise ValueError("argument model has weights that are no finite numbers")
+
+
+@njit
+def label_numbers(model: Any, labels: Any) -> Any:
+    """The positions of labels among those of a model."""
+    numbers = np.full(len(labels), -1)
+    for t in range(len(labels)):
+        slot = slot_of(labels, t)
+        for label in range(len(model.labels)):
+            if same_text(slot, slot_of(model.labels, label)):
+                numbers[t] = label
+                break
+        if numbers[t] < 0:
+            raise ValueError("argument labels has a label that the model does not know at position", t + 1)
+    return numbers
