@@ -41,12 +41,12 @@ _CONSTANT = 1e-13
 _DOUBLE, _INDEX = ir.DoubleType(), ir.IntType(64)
 _BLOCK = ir.VectorType(_DOUBLE, LANES)
 #: Rows of the co-moments that a tile has; times eight numbers each, they stay in registers.
-_TILE_ROWS = 4
+TILE_ROWS = 4
 _FREE = ("contract", "nsz")
 
 
 @intrinsic
-def _add_tile(typingctx: Any, products: Any, rows: Any, count: Any, stride: Any, i: Any, j: Any) -> Any:
+def add_tile(typingctx: Any, products: Any, rows: Any, count: Any, stride: Any, i: Any, j: Any) -> Any:
     """Add the products of columns ``i ... i + 3`` and ``j ... j + 7`` of rows to the matrix of products, by address."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -57,7 +57,7 @@ def _add_tile(typingctx: Any, products: Any, rows: Any, count: Any, stride: Any,
             address = builder.add(base, builder.mul(index, ir.Constant(_INDEX, 8)))
             return builder.inttoptr(address, kind.as_pointer())
 
-        lines = [builder.add(i, ir.Constant(_INDEX, line)) for line in range(_TILE_ROWS)]
+        lines = [builder.add(i, ir.Constant(_INDEX, line)) for line in range(TILE_ROWS)]
         places = [pointer(products, line, j, _BLOCK) for line in lines]
         totals = [cgutils.alloca_once_value(builder, builder.load(place, align=8)) for place in places]
         splat = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
@@ -79,9 +79,9 @@ def _add_tile(typingctx: Any, products: Any, rows: Any, count: Any, stride: Any,
 def _add_block(means: Any, products: Any, n: int, rows: Any, count: int, width: int) -> None:
     """Add waiting rows to the means and the lower triangle of the co-moments of ``n`` rows before them."""
     stride, ones, total = len(means), width + 1, n + count
-    for i in range(0, width + 2, _TILE_ROWS):
-        for j in range(0, i + _TILE_ROWS, LANES):
-            _add_tile(address_of(products), address_of(rows), count, stride, i, j)
+    for i in range(0, width + 2, TILE_ROWS):
+        for j in range(0, i + TILE_ROWS, LANES):
+            add_tile(address_of(products), address_of(rows), count, stride, i, j)
     sums = products[ones * stride : (ones + 1) * stride]
     for i in range(width + 1):
         share = sums[i] / total

@@ -83,6 +83,25 @@ class Loss(NamedTuple):
         exec(self.source(), scope)
         return njit(scope["step"], error_model="numpy", fastmath={"contract"})
 
+    @property
+    def curvature(self) -> Node:
+        """The second derivative by the score; at a kink of the slope the one of the first branch."""
+        return slope_of(self.slope)
+
+    def exact_source(self) -> str:
+        """A Python function ``step(score, label, *parameters)`` that gives ``(loss, slope, curvature)``."""
+        writer = _Writer()
+        results = ", ".join(map(writer.name, (self.value, self.slope, self.curvature)))
+        lines = [f"def step({', '.join(('score', 'label', *self.parameters))}):", *writer.lines]
+        return "\n    ".join([*lines, f"return {results}"]) + "\n"
+
+    def exact(self) -> Any:
+        """The function of `exact_source`, for compiled code, to the last digit of float64."""
+        scope = {"math": math, "sigmoid": _exact_sigmoid, "softplus": _exact_softplus, "sign": _sign}
+        scope |= {"exp_of_negative": math.exp, "float32": np.float64}
+        exec(self.exact_source(), scope)
+        return njit(scope["step"], error_model="numpy")
+
 
 def _terms(node: Node) -> list[Node]:
     return [term for part in node.arguments for term in _terms(part)] if node.kind == "add" else [node]
@@ -97,6 +116,17 @@ def _sign(value: float) -> float:
 def _softplus(value: float) -> float:
     """``log(1 + exp(value))``."""
     return max(value, 0.0) + math.log1p(exp_of_negative(-abs(value)))
+
+
+@njit(error_model="numpy")
+def _exact_sigmoid(value: float) -> float:
+    tail = math.exp(-abs(value))
+    return 1 / (1 + tail) if value > 0 else tail / (1 + tail)
+
+
+@njit
+def _exact_softplus(value: float) -> float:
+    return max(value, 0.0) + math.log1p(math.exp(-abs(value)))
 
 
 class _Writer:

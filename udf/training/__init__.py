@@ -1,8 +1,9 @@
 """Training in many passes, over rows larger than memory: orders, step sizes, parallelism, convergence, logged runs."""
 
+from .newton import newton_fit
 from .run import TrainingRun
 from .settings import Settings
 from .train import train
 from .trainer import DivergenceError
 
-__all__ = ["train", "TrainingRun", "Settings", "DivergenceError"]
+__all__ = ["train", "newton_fit", "TrainingRun", "Settings", "DivergenceError"]

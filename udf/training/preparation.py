@@ -46,8 +46,8 @@ def split(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows | None]:
     return rows.take(np.flatnonzero(~held_out)), rows.take(np.flatnonzero(held_out))
 
 
-def standardize(rows: Rows, held_out: Rows | None) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Give features mean 0 and deviation 1, in place; returns the means and the inverses of the deviations."""
+def moments(rows: Rows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The means of the features, and the inverses of their deviations; a constant feature is divided by its size."""
     first = rows.matrix[0, HEAD:].astype(np.float64)
     total, square = np.zeros(rows.width), np.zeros(rows.width)
     for piece in rows.pieces():
@@ -59,7 +59,13 @@ def standardize(rows: Rows, held_out: Rows | None) -> tuple[np.ndarray[Any, Any]
     mean += first
     constant = deviation <= _CONSTANT * np.abs(mean)
     deviation[constant] = np.where(mean[constant] == 0, 1, np.abs(mean[constant]))
+    return mean, 1 / deviation
+
+
+def standardize(rows: Rows, held_out: Rows | None) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Give features mean 0 and deviation 1, in place; returns the means and the inverses of the deviations."""
+    mean, inverse = moments(rows)
     for each in (rows, held_out):
         for piece in each.pieces() if each else ():
-            piece[:, HEAD:] = (piece[:, HEAD:] - mean) / deviation
-    return mean, 1 / deviation
+            piece[:, HEAD:] = (piece[:, HEAD:] - mean) * inverse
+    return mean, inverse
