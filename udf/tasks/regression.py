@@ -28,8 +28,8 @@ def huber(score: float, label: float, *, delta: float = 1.0) -> float:
     ----------
     Huber: Robust Estimation of a Location Parameter, Annals of Mathematical Statistics 35 (1964).
     """
-    distance = abs(score - label)
-    return distance**2 / 2 if distance <= delta else delta * (distance - delta / 2)
+    residual = score - label
+    return residual**2 / 2 if abs(residual) <= delta else delta * (abs(residual) - delta / 2)
 
 
 @task(labels="real")

@@ -41,6 +41,7 @@ _BLOCK_ROWS = 64
 _RIDGE = 1e-10
 _HALVINGS = 30
 _MOST_FEATURES = 4000
+_SCALE_ROWS = 50_000
 
 
 def _pass(step: Any, numbers: int) -> Callable[..., float]:
@@ -117,7 +118,9 @@ class _Objective:
     def __init__(self, task: Task, rows: Rows, l2: float, fit_intercept: bool, numbers: dict[str, float]) -> None:
         self.rows, self.fit_intercept = rows, fit_intercept
         self._visit = _visitor(task)
-        mean, inverse = moments(rows)
+        # Any scale near that of the features will do.
+        sample = rows.matrix[:: max(1, len(rows) // _SCALE_ROWS)]
+        mean, inverse = moments(Rows(sample, False, math.inf))
         if not fit_intercept:
             mean = np.zeros_like(mean)
         self.scale = np.concatenate([mean, inverse])

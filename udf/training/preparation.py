@@ -13,6 +13,8 @@ from .rows import Rows
 
 #: A feature whose deviation is smaller than this, beside its mean, is constant.
 _CONSTANT = 1e-6
+#: Wrong labels that are looked at for a message.
+_SHOWN = 1000
 
 
 def check_labels(task: Task, rows: Rows, class_weight: tuple[float, float] | None) -> list[float]:
@@ -25,7 +27,9 @@ def check_labels(task: Task, rows: Rows, class_weight: tuple[float, float] | Non
             raise ValueError(f"a row has the label {piece[:, 0].min():g}; {task.name} counts from 0 on")
         if task.labels != BINARY:
             continue
-        found |= set(np.unique(piece[:, 0]).tolist())
+        usual = {value for value in (-1.0, 0.0, 1.0) if (piece[:, 0] == value).any()}
+        others = piece[~np.isin(piece[:, 0], [-1, 0, 1]), 0]
+        found |= usual | set(np.unique(others[:_SHOWN]).tolist())
         if not (found <= {0.0, 1.0} or found <= {-1.0, 1.0}):
             some = ", ".join(f"{value:g}" for value in sorted(found)[:5])
             raise ValueError(f"labels must be true or false, 1 or 0, or 1 or -1; the rows have {some}")

@@ -63,7 +63,9 @@ def test_as_scikit_learn_has_it(con):
     model = fit(con, labels, features, f"{{'l2': {1 / weights.sum()}, 'tolerance': 1e-13}}", weights.tolist())
     oracle = LogisticRegression(C=1, tol=1e-10, max_iter=10_000).fit(features, labels, weights)
     assert np.array(model["coefficients"]) == pytest.approx(oracle.coef_, abs=1e-4)
-    balanced = fit(con, labels, features, f"{{'l2': {1 / len(labels)}, 'class_weight': 'balanced', 'tolerance': 1e-13}}")
+    balanced = fit(
+        con, labels, features, f"{{'l2': {1 / len(labels)}, 'class_weight': 'balanced', 'tolerance': 1e-13}}"
+    )
     oracle = LogisticRegression(C=1, tol=1e-10, max_iter=10_000, class_weight="balanced").fit(features, labels)
     assert np.array(balanced["coefficients"]) == pytest.approx(oracle.coef_, abs=1e-4)
 
