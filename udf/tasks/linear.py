@@ -338,7 +338,7 @@ class LinearTask(Start):
         if not abs(history[done - 1]) < math.inf:
             raise ValueError("training diverged with step_size", rate, "; try", rate / 8, "or 'auto'")
         averaged = self.automatic and (steps >= AVERAGED or self.pending)
-        weights = np.zeros(self.width, np.float32)
+        weights = np.zeros(self.width)
         intercept = unscaled_into(weights, model, intercepts, averaged)
         if self.l1 > 0:
             weights[model[: self.width] == 0] = 0  # the average alone is 0 nowhere

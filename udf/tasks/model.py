@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ironlake.udf.engine.sqltypes import FLOAT, INTEGER
+from ironlake.udf.engine.sqltypes import INTEGER
 
 #: Kinds of labels: two classes, real numbers, counts.
 BINARY, REAL, COUNT = 0, 1, 2
@@ -30,7 +30,7 @@ class LinearModel(NamedTuple):
     """
 
     task: str
-    coefficients: list[FLOAT]
+    coefficients: list[float]
     intercept: float
     classes: list[float]
     n: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from ironlake.udf.engine import scalar
@@ -20,10 +19,10 @@ def _score(model: Any, features: Any) -> float:
     weights = model.coefficients
     if len(features) != len(weights):
         raise ValueError("argument features has", len(features), "numbers, the model was trained on", len(weights))
-    total = np.float32(0)
+    total = 0.0
     for index in range(len(features)):
-        total += weights[index] * np.float32(features[index])
-    return np.float64(total) + model.intercept
+        total += weights[index] * features[index]
+    return total + model.intercept
 
 
 @scalar(fastmath=REORDER, boundscheck=False)

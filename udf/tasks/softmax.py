@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from ironlake.udf.engine import relation, scalar
-from ironlake.udf.engine.sqltypes import FLOAT, INTEGER, Vector
+from ironlake.udf.engine.sqltypes import INTEGER, Vector
 
 from .softmax_training import Rows, Solution, descend, minimize
 from .vectors import REORDER
@@ -36,7 +36,7 @@ class SoftmaxModel(NamedTuple):
     """
 
     task: str
-    coefficients: list[list[FLOAT]]
+    coefficients: list[list[float]]
     intercepts: list[float]
     classes: list[str]
     n: int
@@ -232,7 +232,7 @@ def _scores(model: Any, features: Any) -> Any:
             raise ValueError("argument features has", len(features), "numbers, the model was trained on", len(weights))
         total = 0.0
         for at in range(len(features)):
-            total += np.float64(weights[at]) * np.float64(features[at])
+            total += weights[at] * np.float64(features[at])
         scores[index] = total + model.intercepts[index]
     return scores
 

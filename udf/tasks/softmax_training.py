@@ -64,7 +64,8 @@ class _Scaled(NamedTuple):
 
     @classmethod
     def of(cls, rows: Rows) -> _Scaled:
-        mean, deviation = rows.features.mean(axis=0), rows.features.std(axis=0)
+        mean = np.average(rows.features, axis=0, weights=rows.weights)
+        deviation = np.sqrt(np.average(np.square(rows.features - mean), axis=0, weights=rows.weights))
         constant = deviation <= 1e-12 * np.abs(mean)
         deviation[constant] = np.where(mean[constant] == 0, 1, np.abs(mean[constant]))
         return cls(rows._replace(features=(rows.features - mean) / deviation), mean, 1 / deviation)

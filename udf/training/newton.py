@@ -2,7 +2,8 @@
 
 With the scores ``z_i = w.x_i + b``, the slopes ``s_i = f'(z_i)`` and the curvatures ``c_i = f''(z_i)`` the objective
 ``sum_i v_i f(z_i) / sum_i v_i + l2 |w|^2 / 2`` has the gradient ``X^T s + l2 w`` and the Hessian ``X^T C X + l2``. A
-step solves ``H d = g`` and is halved until the objective falls. Features are standardised on the way.
+step solves ``(H + m) d = g``; the damping ``m`` is 0 unless a step fails to lower the objective. Features are
+standardised on the way.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ironlake.udf.engine.sqltypes import Vector
 from ..tasks.expression import ZERO
 from ..tasks.gram import TILE_ROWS, add_tile
 from ..tasks.linear import CERTAIN, HEAD
-from ..tasks.model import BINARY, LinearModel
+from ..tasks.model import BINARY, REAL, LinearModel
 from ..tasks.task import Task
 from ..tasks.vectors import LANES, REORDER, padded
 from .kernels import address
@@ -37,9 +38,10 @@ if TYPE_CHECKING:
 
 #: Rows whose products are taken at once: they stay in the first cache.
 _BLOCK_ROWS = 64
-#: Of a weight's share in the Hessian, added to make it definite where it is not.
-_RIDGE = 1e-10
-_HALVINGS = 30
+#: Added to the Hessian of standardised features where a step fails.
+_LEAST_DAMPING = 1e-8
+#: The objective is known to this fraction.
+_ROUNDING = 1e-14
 _MOST_FEATURES = 4000
 _SCALE_ROWS = 50_000
 
@@ -130,6 +132,11 @@ class _Objective:
         self.mass = float(sum(piece[:, 1].sum(dtype=np.float64) for piece in rows.pieces()))
         self._threads = min(os.cpu_count() or 1, max(1, len(rows) // 20_000))
 
+    def mean_label(self) -> float:
+        """The mean of the labels, by weight."""
+        pieces = self.rows.pieces()
+        return float(sum(piece[:, 0].astype(np.float64) @ piece[:, 1] for piece in pieces)) / self.mass
+
     def __call__(self, theta: np.ndarray[Any, Any]) -> tuple[float, float, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Objective, mean loss, gradient and Hessian."""
         size = len(theta)
@@ -195,40 +202,37 @@ def newton(
     classes = check_labels(task, rows, class_weight)
     objective = _Objective(task, rows, l2, fit_intercept, numbers or {})
     theta = np.zeros(rows.width + 1)
+    if task.labels == REAL and fit_intercept:
+        theta[-1] = objective.mean_label()
     value, loss, gradient, hessian = objective(theta)
-    history, reason = [], "epochs"
+    history, reason, damping = [loss], "epochs", 0.0
     degenerate = task.labels == BINARY and len(classes) == 1
-    while len(history) < iterations and not degenerate:
+    for _ in range(0 if degenerate else iterations):
         try:
-            step = cho_solve(cho_factor(hessian), gradient)
+            step = cho_solve(cho_factor(hessian + damping * np.eye(len(theta))), gradient)
+            gain = float(gradient @ step) / 2
+            found = objective(theta - step)
         except LinAlgError:
-            diagonal = np.diag(hessian) + 1e-300
-            step = cho_solve(cho_factor(hessian + np.diag(_RIDGE * diagonal + 1e-14 * diagonal.max())), gradient)
-        history.append(value)
-        decrement = float(gradient @ step) / 2
-        share = 1.0
-        for _ in range(_HALVINGS):
-            trial = theta - share * step
-            found = objective(trial)
-            if found[0] <= value - 1e-4 * share * decrement or share * decrement < 1e-15 * abs(value):
-                break
-            share /= 2
-        if not found[0] < value + 1e-14 * abs(value):
+            gain, found = math.inf, (math.inf, loss, gradient, hessian)
+        if gain <= tolerance * abs(value) or (damping == 0 and abs(found[0] - value) <= _ROUNDING * abs(value)):
             reason = "tolerance"
+            if found[0] <= value:
+                theta, history = theta - step, [*history, found[1]]
             break
-        theta, (value, loss, gradient, hessian) = trial, found
-        history[-1] = loss
-        if decrement <= tolerance * abs(value):
-            reason = "tolerance"
-            break
+        if found[0] <= value - gain / 10:
+            theta, (value, loss, gradient, hessian) = theta - step, found
+            history.append(loss)
+            damping = damping / 10 if damping > _LEAST_DAMPING else 0.0
+        else:
+            damping = max(10 * damping, _LEAST_DAMPING)
     weights = theta[:-1] * objective.inverse
     intercept = float(theta[-1] - weights @ objective.mean) if fit_intercept else 0.0
     if degenerate:
         weights, intercept = np.zeros(rows.width), math.copysign(CERTAIN, classes[0] - 0.5) * fit_intercept
     return LinearModel(
-        task.name, weights.astype(np.float32).tolist(), intercept,
-        [] if task.labels != BINARY else [-1.0, 1.0] if -1 in classes else [0.0, 1.0], len(rows), len(history),
-        reason == "tolerance", reason, loss, history, len(history), degenerate,
+        task.name, weights.tolist(), intercept,
+        [] if task.labels != BINARY else [-1.0, 1.0] if -1 in classes else [0.0, 1.0], len(rows), len(history) - 1,
+        reason == "tolerance", reason, history[-1], history[1:], len(history) - 1, degenerate,
     )  # fmt: skip
 
 

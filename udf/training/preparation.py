@@ -51,15 +51,20 @@ def split(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows | None]:
 
 
 def moments(rows: Rows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """The means of the features, and the inverses of their deviations; a constant feature is divided by its size."""
+    """The means of the features, and the inverses of their deviations, by the weights of the rows.
+
+    A feature that is constant is divided by its size.
+    """
     first = rows.matrix[0, HEAD:].astype(np.float64)
-    total, square = np.zeros(rows.width), np.zeros(rows.width)
+    mass, total, square = 0.0, np.zeros(rows.width), np.zeros(rows.width)
     for piece in rows.pieces():
-        apart = piece[:, HEAD:] - first
-        total += apart.sum(axis=0)
-        square += np.square(apart, out=apart).sum(axis=0)
-    mean = total / len(rows)
-    deviation = np.sqrt(np.maximum(square / len(rows) - mean**2, 0))
+        apart, weights = piece[:, HEAD:] - first, piece[:, 1].astype(np.float64)
+        mass += weights.sum()
+        total += weights @ apart
+        square += weights @ np.square(apart, out=apart)
+    mass = mass or 1.0
+    mean = total / mass
+    deviation = np.sqrt(np.maximum(square / mass - mean**2, 0))
     mean += first
     constant = deviation <= _CONSTANT * np.abs(mean)
     deviation[constant] = np.where(mean[constant] == 0, 1, np.abs(mean[constant]))

@@ -389,7 +389,7 @@ class Trainer:
                 intercept = CERTAIN if self.classes[0] > 0 else -CERTAIN
         classes = [] if self.task.labels != BINARY else [-1.0, 1.0] if -1 in self.classes else [0.0, 1.0]
         return LinearModel(
-            self.task.name, weights.astype(np.float32).tolist(), intercept, classes, len(self.rows), len(history),
+            self.task.name, weights.tolist(), intercept, classes, len(self.rows), len(history),
             reason not in ("", "epochs", "patience"), reason, history[-1], list(history), self.taken, degenerate,
         )  # fmt: skip
 
