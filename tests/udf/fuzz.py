@@ -32,6 +32,8 @@ LEAVE_OUT |= {
     "predict_rating",
     "recommend",
     "train",
+    "softmax_fit",
+    "newton_fit",
     "crf_fit",
     "crf_label",
     "crf_log_likelihood",

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from declared_functions import declare_source, sql
 
-from ironlake.udf.engine import scalar
+from ironlake.udf.engine import functions, scalar
 from ironlake.udf.engine.declaration import DeclarationError
 
 
@@ -259,3 +259,28 @@ def test_a_literal_column_of_python_objects():
         return [str(x.dtype)] * len(x)
 
     assert duckdb.connect().execute("SELECT typed_any(1.5::DOUBLE)").fetchall() == [(str(np.dtype("float64")),)]
+
+
+def test_overloads_have_results_of_their_own(con):
+    @scalar(name="doubled")
+    def number(x: float) -> float:
+        """Twice a number."""
+        return 2 * x
+
+    @scalar(name="doubled", overload=True)
+    def text(x: str) -> str:
+        """A text, twice."""
+        return x + x
+
+    assert con.sql("SELECT doubled(1.5::DOUBLE), doubled('ab')").fetchall() == [(3.0, "abab")]
+    assert duckdb.connect().sql("SELECT doubled('ab')").fetchall() == [("abab",)]
+    assert functions["doubled"](1.5) == 3
+    assert functions["doubled"]("ab") == "abab"
+    declaration = functions["doubled"].declaration
+    assert declaration.signature == "doubled(x DOUBLE) -> DOUBLE; doubled(x VARCHAR) -> VARCHAR"
+    assert "A text, twice." in declaration.documentation.text
+    with pytest.raises(ValueError, match="an overload needs a function of this name"):
+
+        @scalar(overload=True)
+        def tripled(x: float) -> float:
+            return 3 * x

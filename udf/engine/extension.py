@@ -117,7 +117,9 @@ def add(declaration: Declaration, function: Callable[..., Any]) -> None:
 
         private_database()  # at least one database that is open: it tells whether DuckDB takes the function
     known = declaration.name in declarations
-    if declaration.settings.get("overload") and known:
+    if declaration.settings.get("overload"):
+        if not known:
+            raise ValueError(f"{declaration.name}: an overload needs a function of this name that was declared before")
         other, declaration = declaration, declarations[declaration.name]
         declaration.others.append(other)
         declaration.documentation = declaration.documentation.joined(other.documentation)

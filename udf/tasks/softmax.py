@@ -11,6 +11,7 @@ from numba import njit
 from ironlake.udf.engine import relation, scalar
 from ironlake.udf.engine.sqltypes import INTEGER, Vector
 
+from . import predict  # noqa: F401 - declares what is overloaded here
 from .softmax_training import Rows, Solution, descend, minimize
 from .vectors import REORDER
 
