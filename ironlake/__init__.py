@@ -23,11 +23,12 @@ from ironlake.udf.tasks import task
 from ironlake.udf.training import TrainingRun, train
 
 from . import catalog  # noqa: F401 - declares its function
+from .bigquery import bqml
 from .database import connect, load
 
 __all__ = [
     "connect", "load", "open", "Lake", "functions", "aggregate", "scalar", "relation", "table", "task", "train",
-    "TrainingRun",
+    "TrainingRun", "bqml",
 ]  # fmt: skip
 
 engine.install()
