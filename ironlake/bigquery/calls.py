@@ -70,7 +70,7 @@ def _call(function: str, arguments: list[str]) -> Call:
 
 def with_calls(con: Any, tree: Any, calls: list[Call], model_of: Callable[[Any, str], Any]) -> str:
     """A query in DuckDB's dialect, the calls in front of it as named subqueries."""
-    text = tree.sql(dialect="duckdb")
+    text = str(tree.sql(dialect="duckdb"))
     if not calls:
         return text
     queries = []

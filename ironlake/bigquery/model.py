@@ -163,9 +163,8 @@ class Model(NamedTuple):
                     f"{{'category': {sql_literal(category)}::VARCHAR, 'weight': model.coefficients[{position + at}]}}"
                     for at, category in enumerate(each["categories"])
                 )
-                parts.append(
-                    f"SELECT {name} AS processed_input, NULL AS weight, [{listed}] AS category_weights FROM {self.table}"
-                )
+                weights = f"[{listed}] AS category_weights"
+                parts.append(f"SELECT {name} AS processed_input, NULL AS weight, {weights} FROM {self.table}")
                 position += len(each["categories"])
         parts.append(f"SELECT '__INTERCEPT__', model.intercept, NULL FROM {self.table}")
         return " UNION ALL ".join(parts)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from ctypes import CFUNCTYPE, c_int64, c_void_p
 from typing import TYPE_CHECKING
 
@@ -129,7 +129,7 @@ class Database:
             first = next(batches)
             return pa.Table.from_batches([first, *batches])
 
-    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
+    def stream(self, sql: str) -> Generator[pa.RecordBatch, None, None]:
         """Run one SQL statement on a connection of its own; the result in batches, made as they are asked for.
 
         The first batch is empty and tells the columns.

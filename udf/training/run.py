@@ -109,6 +109,7 @@ class TrainingRun:
         """
         try:
             from matplotlib import pyplot
+            from matplotlib.ticker import MaxNLocator
         except ModuleNotFoundError:
             raise ModuleNotFoundError("TrainingRun.plot needs matplotlib: pip install 'ironlake[plot]'") from None
         if axes is None:
@@ -121,7 +122,7 @@ class TrainingRun:
             axes.plot(numbers, [epoch.val_loss for epoch in self.history], marker="s", label="rows held out, after it")
             axes.legend(frameon=False)
         axes.set(xlabel="epoch", ylabel="mean loss per row", title=f"{self.model.task}, stopped by {self.stop_reason}")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         return axes
 
