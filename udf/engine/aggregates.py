@@ -26,6 +26,7 @@ def declare(
     name: str | None = None,
     nulls: bool = False,
     empty: bool = False,
+    overload: bool = False,
     fastmath: bool | frozenset[str] = False,
     boundscheck: bool = True,
 ) -> Declaration:
@@ -39,6 +40,7 @@ def declare(
     name : SQL name; the class name by default.
     nulls : a NULL argument arrives as None; otherwise ``update`` does not see rows with a NULL argument.
     empty : ``finish`` is also called for a group without rows; otherwise its result is NULL.
+    overload : the aggregate stands beside one of that name that was declared before, for other argument types.
     fastmath : allow the compiler to reorder floating-point sums; or the set of LLVM's flags to allow.
     boundscheck : indexing outside an array raises IndexError instead of touching foreign memory.
 
@@ -61,7 +63,9 @@ def declare(
     except TypeError as error:
         raise DeclarationError(f"aggregate {owner.__name__}: result of finish: {error}") from None
     Layout.of(owner)
-    settings = {"nulls": nulls, "empty": empty, "fastmath": fastmath, "boundscheck": boundscheck}
+    settings = {
+        "nulls": nulls, "empty": empty, "overload": overload, "fastmath": fastmath, "boundscheck": boundscheck,
+    }  # fmt: skip
     return Declaration(
         name or owner.__name__, "aggregate", columns, options, result, owner, Documentation.of(owner), settings
     )

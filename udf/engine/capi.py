@@ -33,6 +33,7 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     # logical types
     "create_logical_type": (_P, [c_int]),
     "create_list_type": (_P, [_P]),
+    "create_map_type": (_P, [_P, _P]),
     "create_array_type": (_P, [_P, c_uint64]),
     "create_struct_type": (_P, [ctypes.POINTER(_P), ctypes.POINTER(c_char_p), c_uint64]),
     "destroy_logical_type": (None, [ctypes.POINTER(_P)]),
@@ -154,6 +155,8 @@ def prototype(name: str, result: Any, arguments: list[Any]) -> None:
 @functools.cache
 def logical_type(type_: SqlType) -> int:
     """The handle of a SQL type; made once and kept, so nobody has to destroy it."""
+    if type_.name == "LIST" and type_.size < 0:
+        return int(_call("create_map_type", *(logical_type(part) for _, part in type_.element.fields)))
     if type_.name == "LIST":
         return int(_call("create_list_type", logical_type(type_.element)))
     if type_.name == "ARRAY":

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_MAP = -1
+
+
 @dataclass(frozen=True)
 class SqlType:
     """A SQL type; nested types carry their parts.
@@ -30,7 +33,8 @@ class SqlType:
     ----------
     name : upper-case SQL name; ``LIST``, ``ARRAY`` and ``STRUCT`` are nested, ``ANY`` accepts everything.
     child : element type of a LIST or ARRAY.
-    size : length of an ARRAY; 0 stands for any length and may only be an argument type.
+    size : length of an ARRAY; 0 stands for any length and may only be an argument type. -1 tells that a LIST of
+        STRUCT(key, value) is a MAP, which DuckDB keeps in the same way; it may only be an argument type.
     fields : (name, type) pairs of a STRUCT.
     """
 
@@ -41,7 +45,8 @@ class SqlType:
 
     def __str__(self) -> str:
         if self.name == "LIST":
-            return f"{self.child}[]"
+            key_and_value = ", ".join(str(type_) for _, type_ in self.element.fields)
+            return f"MAP({key_and_value})" if self.size == _MAP else f"{self.child}[]"
         if self.name == "ARRAY":
             return f"{self.child}[{self.size or 'n'}]"
         if self.name == "STRUCT":
@@ -118,6 +123,11 @@ def array_of(child: SqlType, size: int = 0) -> SqlType:
     return SqlType("ARRAY", child, size)
 
 
+def map_of(key: SqlType, value: SqlType) -> SqlType:
+    """MAP of two types; it arrives as a list of structs with ``key`` and ``value``."""
+    return SqlType("LIST", SqlType("STRUCT", fields=(("key", key), ("value", value))), _MAP)
+
+
 #: A row of numbers, however it is stored: an overload for each of the usual columns of features.
 Vector = Annotated[
     list[float],
@@ -158,6 +168,12 @@ def _parse_tokens(tokens: list[str], text: str) -> tuple[SqlType, list[str]]:
         if rest[:1] != [")"]:
             raise TypeError(f"{text!r} is not a SQL type: a ')' is missing")
         result, rest = SqlType("STRUCT", fields=tuple(fields)), rest[1:]
+    elif name == "MAP" and rest[:1] == ["("]:
+        key, rest = _parse_tokens(rest[1:], text)
+        value, rest = _parse_tokens(rest[1:], text)
+        if rest[:1] != [")"]:
+            raise TypeError(f"{text!r} is not a SQL type: a ')' is missing")
+        result, rest = map_of(key, value), rest[1:]
     else:
         name = _ALIASES.get(name, name)
         if name not in FLAT:

@@ -16,6 +16,7 @@ from . import (
     regression,
     regression_metrics,
     softmax,
+    sparse_predict,
 )
 from .task import task
 
@@ -35,5 +36,6 @@ __all__ = [
     "regression",
     "regression_metrics",
     "softmax",
+    "sparse_predict",
     "task",
 ]

@@ -27,7 +27,8 @@ from numba import njit
 
 from ironlake.udf.engine.sqltypes import FLOAT, INTEGER
 
-from .model import BINARY, COUNT, LinearModel
+from .labels import Labels
+from .model import LinearModel
 from .start import Start, shift, unscaled_into
 from .vectors import REORDER, add_scaled, dot, float32_row, padded, row_view, standardized
 
@@ -48,7 +49,6 @@ _VALUE_BYTES = np.float32().nbytes
 HEAD = 2
 #: Rows for which memory is reserved at once.
 _FIRST_ROWS = 8
-_ZERO_ONE, _MINUS_ONE, _NO_CLASSES = np.array([0.0, 1.0]), np.array([-1.0, 1.0]), np.empty(0)
 
 
 @njit(fastmath=set(REORDER))
@@ -69,7 +69,7 @@ def shrink(weights: Any, inverses: Any, width: int, rate: float, l1: float, l2: 
         weights[index] = math.copysign(size * scale, weights[index])
 
 
-class LinearTask(Start):
+class LinearTask(Labels, Start):
     """State and behaviour of every task; a subclass adds ``task``, ``labels``, ``step``, ``init`` and ``update``."""
 
     weights: list[FLOAT]  # and with standardised features their average, the inverses of the scales, and the means
@@ -88,13 +88,7 @@ class LinearTask(Start):
     automatic: bool
     pending: bool  # the step size, or the scale of the features, is still to be found
     keeping: bool  # rows are kept
-    skip_nulls: bool
-    minus: bool  # negative labels were given as -1
     started: bool  # from a trained model
-    negative_weight: FLOAT = 1.0
-    positive_weight: FLOAT = 1.0
-    negatives: bool
-    positives: bool
 
     def prepare(self, l1, l2, fit_intercept, epochs, step_size, decay, standardize, class_weight, init, on_null):
         """Check the options, and begin."""
@@ -104,10 +98,7 @@ class LinearTask(Start):
             raise ValueError("option epochs must be at least 1, got", epochs)
         if not 0 < decay <= 1:
             raise ValueError("option decay must be above 0 and at most 1, got", decay)
-        if len(class_weight) != 0:
-            if self.labels != BINARY or len(class_weight) != 2:
-                raise ValueError("option class_weight must be [weight of negatives, of positives], for two classes")
-            self.negative_weight, self.positive_weight = class_weight[0], class_weight[1]
+        self.weigh_classes(class_weight)
         self.automatic = step_size is None
         self.pending = self.automatic or standardize
         self.keeping = self.pending or epochs > 1
@@ -134,19 +125,12 @@ class LinearTask(Start):
             weights[index] = init.coefficients[index]
         self.intercept, self.taken, self.started = init.intercept, init.step, True
 
-    def skipped(self):
-        if not self.skip_nulls:
-            raise ValueError("the label or the features of a row are NULL; filter them, or pass {'on_null': 'skip'}")
-
     def learn(self, label, features, weight):
         """Take in a row."""
         if self.width != len(features):
             self.open(len(features))
         target = self.target(label)
-        if self.labels == BINARY:
-            weight *= self.positive_weight if target > 0 else self.negative_weight
-        if not 0 <= weight < math.inf:
-            raise ValueError("sample_weight and class_weight must be at least 0 and finite; a row has", weight)
+        weight = self.weighed(target, weight)
         self.n += 1
         self.mass += weight
         if self.keeping:
@@ -155,26 +139,6 @@ class LinearTask(Start):
             self.descend(target, weight, float32_row(features, self.row), self.n)
         elif self.n >= SAMPLE_ROWS:
             self.begin()
-
-    def target(self, label):
-        """The label as the loss wants it: one of two classes is +1 or -1."""
-        if self.labels == BINARY:
-            if label > 0:
-                self.positives = True
-            else:
-                self.negatives = True
-            if label < 0:
-                self.minus = True
-            if label != 1 and label != 0 and label != -1:
-                raise ValueError(
-                    "label must be true or false, 1 or 0, 1 or -1; a row has", label, "; softmax_fit takes more classes"
-                )
-            return 1.0 if label > 0 else -1.0
-        if not abs(label) < math.inf:
-            raise ValueError("the label of a row is NaN or infinite; filter such rows")
-        if self.labels == COUNT and label < 0:
-            raise ValueError("label must be at least 0; a row has", label)
-        return np.float64(label)
 
     def open(self, width):
         """Fix the number of features; later rows must have as many."""
@@ -285,8 +249,7 @@ class LinearTask(Start):
             self.kept.extend(other.kept)
         self.n += other.n
         self.mass += other.mass
-        self.minus = self.minus or other.minus
-        self.negatives, self.positives = self.negatives or other.negatives, self.positives or other.positives
+        self.merge_labels(other)
         if self.pending and self.n >= SAMPLE_ROWS:
             self.begin()
 
@@ -342,15 +305,13 @@ class LinearTask(Start):
         intercept = unscaled_into(weights, model, intercepts, averaged)
         if self.l1 > 0:
             weights[model[: self.width] == 0] = 0  # the average alone is 0 nowhere
-        degenerate = self.labels == BINARY and not (self.positives and self.negatives) and not self.started
+        degenerate = self.one_class() and not self.started
         if degenerate:
             weights[:] = 0
             intercept = 0.0
             if self.fit_intercept:
                 intercept = CERTAIN if self.positives else -CERTAIN
-        classes = _NO_CLASSES
-        if self.labels == BINARY:
-            classes = _MINUS_ONE if self.minus else _ZERO_ONE
+        classes = self.classes()
         return LinearModel(
             self.task,
             weights,

@@ -25,6 +25,27 @@ def _score(model: Any, features: Any) -> float:
     return total + model.intercept
 
 
+@njit
+def probability(model: Any, score: float) -> float:
+    """The probability of the positive class, from the score."""
+    if model.task == "modified_huber":
+        return (min(max(score, -1.0), 1.0) + 1) / 2
+    if model.task != "logistic":
+        raise ValueError("argument model is of a task that gives no probabilities; use decision_function")
+    tail = math.exp(-abs(score))
+    return 1 / (1 + tail) if score > 0 else tail / (1 + tail)
+
+
+@njit
+def chosen_label(model: Any, score: float) -> float:
+    """The class or the number that a score stands for."""
+    if len(model.classes) == 0:
+        return math.exp(score) if model.task == "poisson" else score
+    if len(model.classes) != 2:
+        raise ValueError("argument model has", len(model.classes), "classes; a linear model has two, or none")
+    return model.classes[1] if score > 0 else model.classes[0]
+
+
 @scalar(fastmath=REORDER, boundscheck=False)
 def decision_function(model: LinearModel | RegressionModel, features: Vector) -> float:
     """The score of a row under a linear model: the weighted sum of the features plus the intercept.
@@ -84,13 +105,7 @@ def predict_proba(model: LinearModel, features: Vector) -> float:
     SELECT predict_proba(m, [0.5]) AS probability
     FROM (SELECT logistic_fit(i % 3 = 0, [i / 100], {'step_size': 0.1}) AS m FROM range(100) t(i));
     """
-    score = _score(model, features)
-    if model.task == "modified_huber":
-        return (min(max(score, -1.0), 1.0) + 1) / 2
-    if model.task != "logistic":
-        raise ValueError("argument model is of a task that gives no probabilities; use decision_function")
-    tail = math.exp(-abs(score))
-    return 1 / (1 + tail) if score > 0 else tail / (1 + tail)
+    return probability(model, _score(model, features))
 
 
 @scalar(fastmath=REORDER, boundscheck=False)
@@ -124,9 +139,4 @@ def predict(model: LinearModel | RegressionModel, features: Vector) -> float:
     SELECT predict(m, [0.5]) AS value
     FROM (SELECT least_squares_fit(i, [i / 100]) AS m FROM range(100) t(i));
     """
-    score = _score(model, features)
-    if len(model.classes) == 0:
-        return math.exp(score) if model.task == "poisson" else score
-    if len(model.classes) != 2:
-        raise ValueError("argument model has", len(model.classes), "classes; a linear model has two, or none")
-    return model.classes[1] if score > 0 else model.classes[0]
+    return chosen_label(model, _score(model, features))

@@ -20,6 +20,7 @@ from ironlake.udf.engine.sqltypes import Vector
 from .linear import LinearTask
 from .loss import Loss, derive
 from .model import BINARY, COUNT, REAL, StartModel
+from .sparse import Sparse, SparseTask
 from .vectors import REORDER
 
 
@@ -93,6 +94,13 @@ Examples
 --------
 {examples}
 """
+_SPARSE_DOCUMENTATION = """Rows with sparse features: ``MAP {'name': 1.0}``, or ``{'indices': [3], 'values': [1.0]}``.
+
+The names of a MAP are hashed to ``hash_bits`` bits; the indices, from 0 on, are places in ``coefficients``, whose first
+one is 1. Each feature has a step size of its own, which does not depend on its unit. The options are ``l1``, ``l2``,
+``fit_intercept``, ``epochs``, ``step_size``, ``hash_bits``, ``class_weight``, ``tolerance``, ``buffer_mb`` and
+``on_null``, as above.
+"""
 _BISMARCK = "Feng, Kumar, Recht, Re: Towards a Unified Architecture for in-RDBMS Analytics, SIGMOD 2012, section 3."
 _EXAMPLE_LABELS = {"binary": "i % 3 = 0", "real": "sin(i)", "count": "abs(5 * sin(i))"}
 
@@ -134,36 +142,47 @@ def task(
     if name is None and isinstance(loss, str):
         raise DeclarationError("task: a loss given as text needs a name, as in task('abs(y - dot(w, x))', name='lad')")
     label = name or loss.__name__  # type: ignore[union-attr]
-    return aggregate(name=f"{label}_fit", fastmath=REORDER, boundscheck=False)(_class(loss, label, labels))
+    derived = derive(loss, label)
+    defaults = {} if isinstance(loss, str) else _defaults(loss, label)
+    TASKS[label] = Task(label, _LABELS[labels], derived, defaults)
+    documentation = _documentation(loss, label, labels, derived.parameters)
+    module = getattr(loss, "__module__", "__main__")
+    dense, sparse = (
+        _class(TASKS[label], base, documented, module)
+        for base, documented in ((LinearTask, documentation), (SparseTask, _SPARSE_DOCUMENTATION))
+    )
+    made = aggregate(name=f"{label}_fit", fastmath=REORDER, boundscheck=False)(dense)
+    aggregate(name=f"{label}_fit", overload=True)(sparse)
+    return made
 
 
-def _class(loss: Callable[..., Any] | str, name: str, labels: str) -> type:
-    derived = derive(loss, name)
-    defaults = {} if isinstance(loss, str) else _defaults(loss, name)
-    TASKS[name] = Task(name, _LABELS[labels], derived, defaults)
-    names = "".join(f", self.{parameter}" for parameter in derived.parameters)
-    options = "".join(f", {parameter}" for parameter in derived.parameters)
-    common = list(inspect.signature(_options).parameters)
-    prepared = ", ".join(inspect.signature(LinearTask.prepare).parameters).removeprefix("self, ")
-    scope: dict[str, Any] = {"derived": derived.compiled()}
+def _class(task: Task, base: type, documentation: str, module: str) -> type:
+    """The aggregate of a task on dense or on sparse rows: the base with the loss of the task."""
+    options = _options if base is LinearTask else _sparse_options
+    names = "".join(f", self.{parameter}" for parameter in task.loss.parameters)
+    own = "".join(f", {parameter}" for parameter in task.loss.parameters)
+    common = list(inspect.signature(options).parameters)
+    prepared = ", ".join(inspect.signature(base.prepare).parameters).removeprefix("self, ")  # type: ignore[attr-defined]
+    scope: dict[str, Any] = {"derived": task.loss.compiled()}
     exec(
         f"def step(self, score, label):\n    return derived(score, label{names})\n"
-        f"def init(self, {', '.join(common)}{options}):\n    self.prepare({prepared})\n",
+        f"def init(self, {', '.join(common)}{own}):\n    self.prepare({prepared})\n",
         scope,
     )
-    scope["init"].__annotations__ = {**_options.__annotations__, **dict.fromkeys(defaults, float)}
-    scope["init"].__defaults__ = (*(_options.__defaults__ or ()), *defaults.values())
+    scope["init"].__annotations__ = {**options.__annotations__, **dict.fromkeys(task.defaults, float)}
+    scope["init"].__defaults__ = (*(options.__defaults__ or ()), *task.defaults.values())
     scope["init"].__globals__.update(Literal=Literal, StartModel=StartModel)
+    kind = "class" if task.labels == BINARY else "number"
     members = {
-        "task": name,
-        "labels": _LABELS[labels],
+        "task": task.name,
+        "labels": task.labels,
         "step": scope["step"],
         "init": scope["init"],
-        "update": _update_class if labels == "binary" else _update_number,
-        "__doc__": _documentation(loss, name, labels, derived.parameters),
-        "__module__": getattr(loss, "__module__", "__main__"),
+        "update": _UPDATES[kind, base],
+        "__doc__": documentation,
+        "__module__": module,
     }
-    return type(f"{name}_fit", (LinearTask,), members)
+    return type(f"{task.name}_fit", (base,), members)
 
 
 def _options(
@@ -183,12 +202,43 @@ def _options(
     """The options of every task."""
 
 
+def _sparse_options(
+    l1: float = 0.0,
+    l2: float = 0.0,
+    fit_intercept: bool = True,
+    epochs: int = 1,
+    step_size: float | Literal["auto"] = "auto",
+    hash_bits: int = 18,
+    class_weight: list[float] = [],  # noqa: B006
+    tolerance: float = 1e-3,
+    buffer_mb: float = 256.0,
+    on_null: Literal["error", "skip"] = "error",
+) -> None:
+    """The options of every task on sparse rows."""
+
+
 def _update_class(self: Any, label: bool | float, features: Vector, sample_weight: float = 1.0) -> None:
     self.learn(label, features, sample_weight)
 
 
 def _update_number(self: Any, label: float, features: Vector, sample_weight: float = 1.0) -> None:
     self.learn(label, features, sample_weight)
+
+
+def _update_sparse_class(self: Any, label: bool | float, features: Sparse, sample_weight: float = 1.0) -> None:
+    self.learn(label, features, sample_weight)
+
+
+def _update_sparse_number(self: Any, label: float, features: Sparse, sample_weight: float = 1.0) -> None:
+    self.learn(label, features, sample_weight)
+
+
+_UPDATES = {
+    ("class", LinearTask): _update_class,
+    ("number", LinearTask): _update_number,
+    ("class", SparseTask): _update_sparse_class,
+    ("number", SparseTask): _update_sparse_number,
+}
 
 
 def _defaults(loss: Callable[..., Any], name: str) -> dict[str, float]:
