@@ -34,7 +34,6 @@ class Steps(NamedTuple):
     skip : whether a row of the columns has a NULL that update must not see.
     skipped : what a state does about such a row, or None to leave the state alone.
     update : put a row of the columns into a state.
-    merge : put a state into another.
     fetch_ahead : ask for the memory of states some rows ahead.
     """
 
@@ -42,17 +41,26 @@ class Steps(NamedTuple):
     skip: Any
     skipped: Any
     update: Any
-    merge: Any
     fetch_ahead: Any
 
 
-def kernels(
+def state_kernels(declaration: Declaration, layout: Layout) -> dict[str, tuple[Callable[..., int | None], str]]:
+    """The callbacks of an aggregate class that all its overloads share: combine and finalize."""
+    self_type, _, merge, finish = _behaviour(declaration)
+    wake, _ = _wakes(declaration, layout, declaration.jit_flags, False)
+    return {
+        "combine": _combine_callback(merge, _fetch_ahead(layout.size, layout.arrays), self_type),
+        "finalize": _finalize_callback(declaration, finish, wake, self_type, layout),
+    }
+
+
+def update_kernels(
     declaration: Declaration, layout: Layout, arguments: tuple[SqlType, ...], with_options: bool
 ) -> dict[str, tuple[Callable[..., int | None], str]]:
-    """The callbacks of an aggregate class as Python functions for Numba, with their signatures."""
+    """The callback of an overload that takes in rows, as a Python function for Numba, with its signature."""
     owner, settings = declaration.body, declaration.settings
     flags = declaration.jit_flags
-    self_type, update, merge, finish = _behaviour(declaration)
+    self_type, update, _, _ = _behaviour(declaration)
     names = [parameter.name for parameter in declaration.parameters]
     readers = [reader(type_, f"argument {name}") for type_, name in zip(arguments, names, strict=False)]
     gap = declaration.options_at if with_options else -1
@@ -62,14 +70,10 @@ def kernels(
         skip=njit(lambda columns, row: False) if settings["nulls"] else has_null,
         skipped=njit(owner.skipped, **flags) if hasattr(owner, "skipped") else None,
         update=njit(lambda self, columns, row: update(self, *read_row(columns, row)), forceinline=True),
-        merge=merge,
         fetch_ahead=_fetch_ahead(layout.size, layout.arrays),
     )
     wakes = _wakes(declaration, layout, flags, with_options)
-    return {
-        **_collecting_callbacks(steps, wakes, self_type, gap),
-        "finalize": _finalize_callback(declaration, finish, wakes[0], self_type, layout),
-    }
+    return {"update": _update_callback(steps, wakes, self_type, gap)}
 
 
 @functools.cache  # the overloads of a function share compiled methods
@@ -98,28 +102,34 @@ def collecting_kernels(
     scope |= {f"{kind}{bits}": getattr(np, f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
     scope |= {"float32": np.float32, "float64": np.float64}
     exec(collector.append_source() + collector.merge_source(), scope)
+    fetch_ahead = _fetch_ahead(layout.size, layout.arrays)
     steps = Steps(
         open=row_reader(readers, True, gap)[0],
         skip=njit(lambda columns, row: False),
         skipped=None,
         update=njit(scope["append"]),
-        merge=njit(scope["merge"]),
-        fetch_ahead=_fetch_ahead(layout.size, layout.arrays),
+        fetch_ahead=fetch_ahead,
     )
-    return _collecting_callbacks(steps, _wakes(None, layout, {}, gap >= 0), self_type, gap)
+    return {
+        "update": _update_callback(steps, _wakes(None, layout, {}, gap >= 0), self_type, gap),
+        "combine": _combine_callback(njit(scope["merge"]), fetch_ahead, self_type),
+    }
 
 
-def _collecting_callbacks(
-    steps: Steps, wakes: tuple[Any, Any], self_type: Any, gap: int
-) -> dict[str, tuple[Callable[..., int | None], str]]:
-    """Update and combine."""
-    merge, fetch_ahead = steps.merge, steps.fetch_ahead
+def _update_callback(steps: Steps, wakes: tuple[Any, Any], self_type: Any, gap: int) -> tuple[Callable[..., None], str]:
     wake, wake_with_record = wakes
     if wake_with_record is None:
         update_chunk = _update_without_options(steps, wake, self_type)
     else:
         update_chunk = _update_with_options(steps, wake_with_record, self_type, gap)
 
+    def update_callback(address: int, info: int, chunk: int, states: int) -> None:
+        guarded(update_chunk, (address, info, chunk, states), address, info)
+
+    return update_callback, "void(int64, int64, int64, int64)"
+
+
+def _combine_callback(merge: Any, fetch_ahead: Any, self_type: Any) -> tuple[Callable[..., None], str]:
     @njit
     def combine_states(sources: int, targets: int, count: int) -> None:
         for index in range(count):
@@ -133,16 +143,10 @@ def _collecting_callbacks(
             elif state_clone(target, source) == 0:
                 raise MemoryError("no memory left to copy a state")
 
-    def update_callback(address: int, info: int, chunk: int, states: int) -> None:
-        guarded(update_chunk, (address, info, chunk, states), address, info)
-
     def combine_callback(address: int, info: int, sources: int, targets: int, count: int) -> None:
         guarded(combine_states, (sources, targets, count), address, info)
 
-    return {
-        "update": (update_callback, "void(int64, int64, int64, int64)"),
-        "combine": (combine_callback, "void(int64, int64, int64, int64, int64)"),
-    }
+    return combine_callback, "void(int64, int64, int64, int64, int64)"
 
 
 def _finalize_callback(
@@ -173,7 +177,7 @@ def _finalize_callback(
 
 
 def _update_without_options(steps: Steps, wake: Any, self_type: Any) -> Any:
-    open_columns, skip, skipped, update, _, fetch_ahead = steps
+    open_columns, skip, skipped, update, fetch_ahead = steps
     ignore = skipped is None
     skipped = skipped or _nothing
 
@@ -201,7 +205,7 @@ def _update_without_options(steps: Steps, wake: Any, self_type: Any) -> Any:
 
 
 def _update_with_options(steps: Steps, wake: Any, self_type: Any, gap: int) -> Any:
-    open_columns, skip, skipped, update, _, fetch_ahead = steps
+    open_columns, skip, skipped, update, fetch_ahead = steps
     ignore = skipped is None
     skipped = skipped or _nothing
     open_options, record_of = _options_functions(gap)

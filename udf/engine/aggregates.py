@@ -9,7 +9,9 @@ work on states of their own, which ``combine`` merges pairwise; ``finalize`` wri
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
+from typing import Any
 
 from . import machine
 from .declaration import Declaration, DeclarationError, Documentation, Parameter, parameters_of, result_of
@@ -26,7 +28,6 @@ def declare(
     name: str | None = None,
     nulls: bool = False,
     empty: bool = False,
-    overload: bool = False,
     fastmath: bool | frozenset[str] = False,
     boundscheck: bool = True,
 ) -> Declaration:
@@ -40,7 +41,6 @@ def declare(
     name : SQL name; the class name by default.
     nulls : a NULL argument arrives as None; otherwise ``update`` does not see rows with a NULL argument.
     empty : ``finish`` is also called for a group without rows; otherwise its result is NULL.
-    overload : the aggregate stands beside one of that name that was declared before, for other argument types.
     fastmath : allow the compiler to reorder floating-point sums; or the set of LLVM's flags to allow.
     boundscheck : indexing outside an array raises IndexError instead of touching foreign memory.
 
@@ -63,9 +63,7 @@ def declare(
     except TypeError as error:
         raise DeclarationError(f"aggregate {owner.__name__}: result of finish: {error}") from None
     Layout.of(owner)
-    settings = {
-        "nulls": nulls, "empty": empty, "overload": overload, "fastmath": fastmath, "boundscheck": boundscheck,
-    }  # fmt: skip
+    settings = {"nulls": nulls, "empty": empty, "fastmath": fastmath, "boundscheck": boundscheck}
     return Declaration(
         name or owner.__name__, "aggregate", columns, options, result, owner, Documentation.of(owner), settings
     )
@@ -91,18 +89,35 @@ def _single(owner: type, option: Parameter) -> Parameter:
 def compile_overload(declaration: Declaration, arguments: tuple[SqlType, ...], with_options: bool) -> dict[str, int]:
     """Machine code of one overload: addresses of update, combine and finalize, number of arrays, bytes of a state."""
     layout = Layout.of(declaration.body)
-    key = machine.fingerprint(
-        declaration.body, repr(layout), declaration.signature, repr(arguments), with_options,
-        sorted(declaration.settings.items()),
-    )  # fmt: skip
+    key = machine.fingerprint(*_parts(declaration), repr(arguments), with_options)
 
     def build() -> dict[str, tuple[Callable[..., int | None], str]]:
-        from .aggregate_kernels import kernels
+        from .aggregate_kernels import update_kernels
 
-        return kernels(declaration, layout, arguments, with_options)
+        return update_kernels(declaration, layout, arguments, with_options)
 
     addresses = machine.compile_functions(build, key)
-    return {**addresses, "arrays": layout.arrays, "size": layout.size}
+    return {**addresses, **_compile_shared(declaration), "arrays": layout.arrays, "size": layout.size}
+
+
+@functools.cache
+def _compile_shared(declaration: Declaration) -> dict[str, int]:
+    """Machine code that does not depend on the arguments: addresses of combine and finalize."""
+
+    def build() -> dict[str, tuple[Callable[..., int | None], str]]:
+        from .aggregate_kernels import state_kernels
+
+        return state_kernels(declaration, Layout.of(declaration.body))
+
+    return machine.compile_functions(build, machine.fingerprint("states", *_parts(declaration)))
+
+
+def _parts(declaration: Declaration) -> tuple[Any, ...]:
+    """What the machine code of an aggregate is made from."""
+    return (
+        declaration.body, repr(Layout.of(declaration.body)), str(declaration.options), str(declaration.result),
+        [parameter.name for parameter in declaration.parameters], sorted(declaration.settings.items()),
+    )  # fmt: skip
 
 
 def _plain(type_: SqlType) -> bool:

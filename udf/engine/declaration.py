@@ -106,6 +106,11 @@ class Declaration:
         if not re.fullmatch(r"[a-z_][a-z0-9_]*", self.name):
             raise DeclarationError(f"{self.name!r} cannot name a SQL function: use lower-case letters, digits and _")
 
+    def add(self, other: Declaration) -> None:
+        """Let a function of the same name for other argument types stand beside this one."""
+        self.others.append(other)
+        self.documentation = self.documentation.joined(other.documentation)
+
     @property
     def jit_flags(self) -> dict[str, Any]:
         """How Numba is to compile the function."""

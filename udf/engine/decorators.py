@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import aggregates, extension, relations, scalars, tables
@@ -11,9 +11,11 @@ from .faces import face
 
 
 def _decorator(declare: Callable[..., Declaration], documentation: str) -> Callable[..., Any]:
-    def decorator(body: Any = None, /, **settings: Any) -> Any:
+    def decorator(body: Any = None, /, *, others: Sequence[Declaration] = (), **settings: Any) -> Any:
         def apply(body: Any) -> Callable[..., Any]:
             declaration = declare(body, **settings)
+            for other in others:
+                declaration.add(other)
             function = face(declaration)
             extension.add(declaration, function)
             return function
@@ -33,7 +35,8 @@ aggregate = _decorator(
     ``update(self, x: float)`` takes in a row, ``merge(self, other)`` the state of another thread, and
     ``finish(self) -> float`` gives the result without changing the state. An ``init(self, k: int = 10)`` takes the
     options, a constant STRUCT after the column arguments: ``f(x, {'k': 3})``. Numba compiles the class when a query
-    first uses it. See `ironlake.udf.engine.aggregates.declare` for the settings.
+    first uses it. See `ironlake.udf.engine.aggregates.declare` for the settings, and for making what ``others`` takes:
+    declarations for other argument types.
 
     Examples
     --------

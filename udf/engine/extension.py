@@ -121,8 +121,7 @@ def add(declaration: Declaration, function: Callable[..., Any]) -> None:
         if not known:
             raise ValueError(f"{declaration.name}: an overload needs a function of this name that was declared before")
         other, declaration = declaration, declarations[declaration.name]
-        declaration.others.append(other)
-        declaration.documentation = declaration.documentation.joined(other.documentation)
+        declaration.add(other)
         function = functions[declaration.name]
     declarations[declaration.name], functions[declaration.name] = declaration, function
     refusals = []

@@ -10,16 +10,18 @@ if that is no longer than 12 bytes, else its first 4 bytes and the address of al
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ironlake.udf.engine.memory import address_of, copy_bytes, external, load, store
 from ironlake.udf.engine.readers import is_null
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _SLOT_BYTES, _INLINE_BYTES = 16, 12
 
@@ -28,7 +30,7 @@ _compare = external("memcmp", types.int32, 3)
 
 def hash_table(names: pa.Array) -> np.ndarray:
     """A hash table over different texts."""
-    _, ends, content = names.cast(pa.large_string()).buffers()
+    _, ends, content = names.cast("large_string").buffers()
     ends = np.frombuffer(ends, np.int64)[names.offset : names.offset + len(names) + 1]
     return _filled(np.frombuffer(content or b"", np.uint8), ends)
 

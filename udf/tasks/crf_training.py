@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numba import njit
 
 from .crf_kernels import Sequences, descend, expectations, sum_by_attribute, tokens_by_attribute
 from .vectors import REORDER
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: Work is divided into blocks of about so many entries, at most this many blocks; how many threads share them does not
 #: change the order of any sum.
@@ -52,6 +53,9 @@ def encoded(tokens: pa.ListArray, labels: pa.ListArray, on_null: str) -> tuple[S
     ValueError
         If a row or something in it is NULL, or its labels are not as many as its tokens.
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     present = pc.and_(tokens.is_valid(), labels.is_valid())
     rows = np.flatnonzero(present)
     if len(rows) < len(tokens) and on_null == "error":
@@ -87,6 +91,8 @@ def _refuse_nulls(values: pa.Array, what: str, starts: np.ndarray, rows: np.ndar
 
 def _coded(texts: pa.Array) -> tuple[np.ndarray, pa.Array]:
     """The number of each text in alphabetical order, and the different texts."""
+    import pyarrow.compute as pc
+
     dictionary = texts.dictionary_encode()
     order = pc.array_sort_indices(dictionary.dictionary)
     ranks = np.empty(len(order), np.int32)

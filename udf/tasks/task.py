@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from ironlake.udf.engine import aggregate
+from ironlake.udf.engine.aggregates import declare
 from ironlake.udf.engine.declaration import DeclarationError
 from ironlake.udf.engine.sqltypes import Vector
 
@@ -151,9 +152,8 @@ def task(
         _class(TASKS[label], base, documented, module)
         for base, documented in ((LinearTask, documentation), (SparseTask, _SPARSE_DOCUMENTATION))
     )
-    made = aggregate(name=f"{label}_fit", fastmath=REORDER, boundscheck=False)(dense)
-    aggregate(name=f"{label}_fit", overload=True)(sparse)
-    return made
+    sparse_rows = declare(sparse, name=f"{label}_fit")
+    return aggregate(name=f"{label}_fit", fastmath=REORDER, boundscheck=False, others=[sparse_rows])(dense)
 
 
 def _class(task: Task, base: type, documentation: str, module: str) -> type:

@@ -41,7 +41,7 @@ def by_hand(indices, values, labels, step=0.5, l1=0.0, l2=0.0, epochs=1):
     return weights, intercept
 
 
-def fit(con, options="{}", features="{'indices': indices, 'values': vals}"):
+def fit(con, options="NULL", features="{'indices': indices, 'values': vals}"):
     return con.sql(f"SELECT logistic_fit(y, {features}, {options} ORDER BY i) FROM rows").fetchall()[0][0]
 
 
@@ -66,7 +66,7 @@ def test_names_and_indices_are_the_same_features(con):
         sorted(filter(None, by_index["coefficients"]))
     )
     assert len(by_name["coefficients"]) == 2**20
-    con.execute("CREATE TABLE models AS SELECT logistic_fit(y, {'indices': indices, 'values': vals} ORDER BY i) AS a, "
+    con.execute("CREATE TABLE models AS SELECT logistic_fit(y, {'indices': indices, 'values': vals}, NULL ORDER BY i) AS a, "
                 "logistic_fit(y, map_from_entries(list_zip(indices, vals)), {'hash_bits': 20} ORDER BY i) AS b FROM rows")  # fmt: skip
     for function in ("predict", "predict_proba", "decision_function"):
         pairs = con.sql(
@@ -125,7 +125,7 @@ def test_weights_classes_and_threads(con):
 
 def test_features_never_seen_count_for_nothing(con):
     rows_with(con)
-    con.execute("CREATE TABLE m AS SELECT logistic_fit(y, {'indices': indices, 'values': vals}) AS m FROM rows")
+    con.execute("CREATE TABLE m AS SELECT logistic_fit(y, {'indices': indices, 'values': vals}, NULL) AS m FROM rows")
     assert con.sql(
         "SELECT decision_function(m, {'indices': [500], 'values': [3.0]}) = m.intercept, "
         "decision_function(m, {'indices': []::BIGINT[], 'values': []::DOUBLE[]}) = m.intercept FROM m"
@@ -134,11 +134,11 @@ def test_features_never_seen_count_for_nothing(con):
 
 def test_one_class_no_rows_and_windows(con):
     rows_with(con)
-    only = con.sql("SELECT logistic_fit(true, {'indices': indices, 'values': vals}) FROM rows").fetchall()[0][0]
+    only = con.sql("SELECT logistic_fit(true, {'indices': indices, 'values': vals}, NULL) FROM rows").fetchall()[0][0]
     assert (only["degenerate"], only["intercept"], set(only["coefficients"])) == (True, 16.0, {0.0})
-    assert con.sql("SELECT logistic_fit(y, {'indices': indices, 'values': vals}) FROM rows WHERE false").fetchall() == [
-        (None,)
-    ]
+    assert con.sql(
+        "SELECT logistic_fit(y, {'indices': indices, 'values': vals}, NULL) FROM rows WHERE false"
+    ).fetchall() == [(None,)]
     counts = con.sql(
         "SELECT logistic_fit(y, {'indices': indices, 'values': vals}, {'epochs': 2, 'l2': 0.1}) OVER (ORDER BY i).n FROM rows LIMIT 5"
     ).fetchall()
@@ -148,10 +148,10 @@ def test_one_class_no_rows_and_windows(con):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ("logistic_fit(y, {'indices': [1, 2], 'values': [1.0]})", "argument features has 2 indices and 1 values"),
-        ("logistic_fit(y, {'indices': [-1], 'values': [1.0]})", "argument features has the index -1"),
-        ("logistic_fit(y, {'indices': [16777216], 'values': [1.0]})", "argument features has the index 16777216"),
-        ("logistic_fit(y, {'indices': [1], 'values': ['nan'::DOUBLE]})", "feature 1 of a row is NaN or infinite"),
+        ("logistic_fit(y, {'indices': [1, 2], 'values': [1.0]}, NULL)", "argument features has 2 indices and 1 values"),
+        ("logistic_fit(y, {'indices': [-1], 'values': [1.0]}, NULL)", "argument features has the index -1"),
+        ("logistic_fit(y, {'indices': [16777216], 'values': [1.0]}, NULL)", "argument features has the index 16777216"),
+        ("logistic_fit(y, {'indices': [1], 'values': ['nan'::DOUBLE]}, NULL)", "feature 1 of a row is NaN or infinite"),
         ("logistic_fit(y, {'indices': [1], 'values': [1.0]}, {'l1': -1})", "options l1 and l2 must be at least 0"),
         ("logistic_fit(y, {'indices': [1], 'values': [1.0]}, {'epochs': 0})", "option epochs must be at least 1"),
         ("logistic_fit(y, {'indices': [1], 'values': [1.0]}, {'step_size': 0})", "option step_size must be above 0"),
@@ -160,14 +160,13 @@ def test_one_class_no_rows_and_windows(con):
             "option hash_bits must be from 1 to 28",
         ),
         ("logistic_fit(y, {'indices': [1], 'values': [1.0]}, {'stp': 1})", "unknown option 'stp'"),
-        ("logistic_fit(3.0, {'indices': [1], 'values': [1.0]})", "label must be true or false"),
         ("logistic_fit(y, {'indices': [1], 'values': [1.0]}, NULL, -1.0)", "sample_weight and class_weight must be"),
         (
             "logistic_fit(y, {'indices': indices, 'values': vals}, {'epochs': 2, 'buffer_mb': 0.0001})",
             "outgrow buffer_mb",
         ),
         (
-            "predict(logistic_fit(y, {'indices': [2], 'values': [1.0]}), MAP {'a': 1.0})",
+            "predict(logistic_fit(y, {'indices': [2], 'values': [1.0]}, NULL), MAP {'a': 1.0})",
             "argument model has 3 coefficients",
         ),
     ],
