@@ -25,8 +25,11 @@ _CONSTANT = 1e-6
 
 
 @njit
-def scale_of(model: Any, kept: Any, stride: int, width: int) -> None:
-    """Fill in the inverse scales and the means of a model's features, from rows."""
+def scale_of(model: Any, kept: Any, stride: int, width: int, centred: bool) -> None:
+    """Fill in the inverse scales and the means of a model's features, from rows.
+
+    Features are centred only where an intercept can take up what that changes; without one they are scaled about 0.
+    """
     room, count = padded(width), len(kept) // stride
     for index in range(width):
         first, total, square = np.float64(kept[stride - width + index]), 0.0, 0.0
@@ -37,6 +40,8 @@ def scale_of(model: Any, kept: Any, stride: int, width: int) -> None:
         mean = total / count
         deviation = math.sqrt(max(square / count - mean * mean, 0.0))
         mean += first
+        if not centred:
+            deviation, mean = math.hypot(deviation, mean), 0.0
         if deviation <= _CONSTANT * abs(mean):
             deviation = abs(mean) if mean != 0 else 1.0
         model[2 * room + index], model[3 * room + index] = 1 / deviation, mean
@@ -91,7 +96,7 @@ class Start:
         model = np.zeros(4 * room, np.float32)
         if self.started:
             model[:room] = self.weights[:room]
-        scale_of(model, kept, self.width + 2, self.width)
+        scale_of(model, kept, self.width + 2, self.width, self.fit_intercept)
         intercept = rescale(model, self.intercept, room, self.width)
         return model, np.array([intercept, intercept])
 

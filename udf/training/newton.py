@@ -122,9 +122,7 @@ class _Objective:
         self._visit = _visitor(task)
         # Any scale near that of the features will do.
         sample = rows.matrix[:: max(1, len(rows) // _SCALE_ROWS)]
-        mean, inverse = moments(Rows(sample, False, math.inf))
-        if not fit_intercept:
-            mean = np.zeros_like(mean)
+        mean, inverse = moments(Rows(sample, False, math.inf), fit_intercept)
         self.scale = np.concatenate([mean, inverse])
         self.mean, self.inverse = mean, inverse
         self._penalty = np.append(l2 * inverse**2, 0.0)

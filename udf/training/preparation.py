@@ -50,10 +50,11 @@ def split(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows | None]:
     return rows.take(np.flatnonzero(~held_out)), rows.take(np.flatnonzero(held_out))
 
 
-def moments(rows: Rows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def moments(rows: Rows, centred: bool) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """The means of the features, and the inverses of their deviations, by the weights of the rows.
 
-    A feature that is constant is divided by its size.
+    A feature that is constant is divided by its size. Features are ``centred`` only where an intercept can take up what
+    that changes; else the means are 0, and the deviations those from 0.
     """
     first = rows.matrix[0, HEAD:].astype(np.float64)
     mass, total, square = 0.0, np.zeros(rows.width), np.zeros(rows.width)
@@ -66,14 +67,16 @@ def moments(rows: Rows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     mean = total / mass
     deviation = np.sqrt(np.maximum(square / mass - mean**2, 0))
     mean += first
+    if not centred:
+        deviation, mean = np.hypot(deviation, mean), np.zeros_like(mean)
     constant = deviation <= _CONSTANT * np.abs(mean)
     deviation[constant] = np.where(mean[constant] == 0, 1, np.abs(mean[constant]))
     return mean, 1 / deviation
 
 
-def standardize(rows: Rows, held_out: Rows | None) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def standardize(rows: Rows, held_out: Rows | None, centred: bool) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Give features mean 0 and deviation 1, in place; returns the means and the inverses of the deviations."""
-    mean, inverse = moments(rows)
+    mean, inverse = moments(rows, centred)
     for each in (rows, held_out):
         for piece in each.pieces() if each else ():
             piece[:, HEAD:] = (piece[:, HEAD:] - mean) * inverse

@@ -109,7 +109,7 @@ class Trainer:
         sharing: Sharing = "own" if self.parallel == "average" else self.parallel
         self._kernels = Kernels(self.task, sharing, settings.step_rule)
         self._room = room
-        self._scale = standardize(self.rows, self.held_out) if self._standardized else None
+        self._scale = standardize(self.rows, self.held_out, settings.fit_intercept) if self._standardized else None
         # Penalties are on the weights of the features as they are, unless standardising was asked for.
         self._inverses = None if self._scale is None or settings.standardize else self._scale[1].astype(np.float32)
         block_rows = settings.block_rows or max(1, _BLOCK_BYTES // (self.rows.matrix.shape[1] * 4))

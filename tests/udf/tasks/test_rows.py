@@ -246,3 +246,8 @@ def test_wrong_weights_and_starts_are_told(con, call, message):
     con.execute("SET VARIABLE m = (SELECT logistic_fit(i > 2, [i]) FROM range(5) t(i))")
     with pytest.raises(duckdb.Error, match=message):
         con.execute(f"SELECT {call} FROM range(5) t(i)").fetchall()
+
+
+def test_without_an_intercept_there_is_none(con):
+    query = "SELECT logistic_fit(i % 3 = 0, [i / 100, 1], {'fit_intercept': false}).intercept FROM range(100) t(i)"
+    assert con.sql(query).fetchall() == [(0,)]

@@ -244,6 +244,13 @@ def test_penalties_are_on_the_weights_of_the_features_as_they_are():
     assert np.abs(gradient).max() < 0.02
 
 
+def test_without_an_intercept_there_is_none():
+    matrix = some_rows(2000)
+    matrix[:, 2:] += 3
+    model = trained(matrix, epochs=5, fit_intercept=False)[-1].model
+    assert model.intercept == 0
+
+
 def test_parameters_of_a_loss():
     matrix = some_rows(500)
     low, high = (
