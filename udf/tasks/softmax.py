@@ -12,6 +12,7 @@ from ironlake.udf.engine import relation, scalar
 from ironlake.udf.engine.sqltypes import INTEGER, Vector
 
 from . import predict  # noqa: F401 - declares what is overloaded here
+from .columns import matrix_of, numbers_of
 from .softmax_training import Rows, Solution, descend, minimize
 from .vectors import REORDER
 
@@ -165,8 +166,6 @@ def _rows(
         If a row has a NULL and they are not skipped, or no model can be trained on the rows.
     """
     import pyarrow as pa
-
-    from ..training.rows import matrix_of, numbers_of
 
     weight = sample_weight if isinstance(sample_weight, pa.Array) else pa.array(np.ones(len(label)))
     table = pa.record_batch({"label": label, "features": features, "sample_weight": weight})
