@@ -83,8 +83,8 @@ def figures(matrix: np.ndarray, path: str) -> None:
     for parallel in PARALLEL:
         speeds = []
         for threads in (1, 2):
-            run = {"step_rule": "constant", "step_size": 0.01, "order": "stored", "epochs": 3, "threads": threads}
-            seconds = min(epoch.seconds for epoch in trained(matrix, parallel=parallel, **run))
+            run = {"step_rule": "constant", "step_size": 0.01, "order": "stored", "threads": threads}
+            seconds = min(epoch.seconds for epoch in trained(matrix, parallel=parallel, epochs=3, **run))
             speeds.append(len(matrix) / seconds / 1e6)
         axes[2].plot([1, 2], speeds, marker="o", label=parallel)
     axes[2].set(xlabel="threads", ylabel="million rows/s", xticks=[1, 2], title="Ways to share a model", ylim=(0, None))
@@ -98,7 +98,7 @@ def _loss(matrix: np.ndarray, model: object) -> float:
 
 
 def out_of_core(count: int, folder: Path) -> None:
-    """An epoch over rows in a file beside a scan of the same rows in Parquet, with a quarter of their size as memory."""
+    """An epoch over rows in a file beside a scan of them in Parquet, with a quarter of their size as memory."""
     limit = count * WIDTH * 4 / 4
     setup = duckdb.connect()
     setup.execute(
