@@ -294,3 +294,25 @@ def test_a_cache_that_is_broken_or_cannot_be_written(tmp_path):
         entry.write_bytes(content)
     assert survives(source.format(str(cache))).splitlines() == ["[(2.0,)]"]
     assert survives(source.format(str(tmp_path / "file"))).splitlines() == ["[(2.0,)]"]
+
+
+def test_a_helper_that_sql_compiled_first_can_be_called_from_python(tmp_path, monkeypatch):
+    """Code of helpers that is linked into a callback has no machine code of its own."""
+    monkeypatch.setenv("IRONLAKE_CACHE_DIR", str(tmp_path))
+    output = survives(
+        "import numba\n"
+        "from ironlake.udf.tasks.loss import _exact_sigmoid\n"
+        "@numba.njit\n"
+        "def helper(x):\n"
+        "    return _exact_sigmoid(x) + 1\n"
+        "def helped(x: float) -> float:\n"
+        "    return helper(x) * 2\n"
+        "scalar(helped)\n"
+        "con = duckdb.connect()\n"
+        "print(con.sql('SELECT helped(0.0)').fetchall(), _exact_sigmoid(0.0), helper(0.0))\n"
+        "def again(x: float) -> float:\n"
+        "    return helper(x) * 3\n"
+        "scalar(again)\n"
+        "print(con.sql('SELECT again(0.0)').fetchall())\n"
+    )
+    assert output.splitlines() == ["[(3.0,)] 0.5 1.5", "[(4.5,)]"]

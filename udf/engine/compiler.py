@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -75,10 +76,9 @@ _UNRESOLVED = ".numba.unresolved$"
 def _front_end_only() -> Iterator[None]:
     """Leave what is compiled in the block as linked, unoptimised modules without machine code.
 
-    Functions of the user's own modules that were compiled on the way are forgotten at the end, since Python could call
-    them; they are compiled anew when it does.
+    Python does not find such code where it calls one of the functions: it asks for the function to be compiled, and
+    `_compile` then forgets the code that is none.
     """
-    foreign: set[Any] = set()
 
     def finalize(library: Any) -> None:
         for linked in dict.fromkeys(library._linking_libraries):
@@ -86,9 +86,8 @@ def _front_end_only() -> Iterator[None]:
         library._finalized = True
 
     def add_overload(dispatcher: Any, compiled: Any) -> None:
-        originals[3](dispatcher, compiled)
-        if not (dispatcher.py_func.__module__ or "numba.").startswith(("numba.", "ironlake.")):
-            foreign.add(dispatcher)
+        dispatcher.overloads[tuple(compiled.signature.args)] = compiled
+        _without_code.add(dispatcher)
 
     def set_env(codegen: Any, name: str, environment: Any) -> None:
         _environments[name] = environment
@@ -98,6 +97,7 @@ def _front_end_only() -> Iterator[None]:
         (JITCodeLibrary, "get_pointer_to_function", lambda library, name: library._ensure_finalized() or 0),
         (JITCPUCodegen, "set_env", set_env),
         (Dispatcher, "add_overload", add_overload),
+        (Dispatcher, "compile", _numbas_compile),
     ]
     originals = [getattr(owner, name) for owner, name, _ in patches]
     for owner, name, patch in patches:
@@ -107,5 +107,19 @@ def _front_end_only() -> Iterator[None]:
     finally:
         for (owner, name, _), original in zip(patches, originals, strict=True):
             setattr(owner, name, original)
-        for dispatcher in foreign:
-            dispatcher._reset_overloads()
+
+
+#: Functions of which some code has no machine code.
+_without_code: weakref.WeakSet[Any] = weakref.WeakSet()
+_numbas_compile = Dispatcher.compile
+
+
+def _compile(dispatcher: Any, signature: Any) -> Any:
+    """Numba's compile, after forgetting code that has no machine code."""
+    if dispatcher in _without_code:
+        _without_code.discard(dispatcher)
+        dispatcher._reset_overloads()
+    return _numbas_compile(dispatcher, signature)
+
+
+Dispatcher.compile = _compile
