@@ -122,4 +122,5 @@ def _compile(dispatcher: Any, signature: Any) -> Any:
     return _numbas_compile(dispatcher, signature)
 
 
-Dispatcher.compile = _compile
+_dispatchers: Any = Dispatcher
+_dispatchers.compile = _compile
