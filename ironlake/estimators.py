@@ -22,6 +22,7 @@ except ModuleNotFoundError:
 
 from .udf.tasks.linear import HEAD
 from .udf.tasks.task import TASKS
+from .udf.training.lbfgs import softmax_optimum
 from .udf.training.newton import newton
 from .udf.training.rows import Rows, collect
 from .udf.training.settings import Settings
@@ -114,7 +115,7 @@ class LogisticRegression(_Classifier):
     Attributes
     ----------
     classes_, coef_, intercept_, n_iter_, n_features_in_ : as in scikit-learn.
-    model_ : the model as the SQL function ``newton_fit`` or ``softmax_fit`` returns it.
+    model_ : the model as the SQL function ``newton_fit`` or ``lbfgs_fit`` returns it.
 
     Examples
     --------
@@ -142,30 +143,16 @@ class LogisticRegression(_Classifier):
         if not self.C > 0:
             raise ValueError(f"LogisticRegression: C is {self.C}; expected a number above 0")
         l2 = 1 / (self.C * float(rows.matrix[:, 1].sum(dtype=np.float64)))
+        rows.matrix[:, 0] = numbers
         if len(self.classes_) == 2:
-            rows.matrix[:, 0] = numbers
             model: Any = newton(TASKS["logistic"], rows, l2, self.fit_intercept, self.max_iter, self.tol)
             self.coef_, self.intercept_ = np.array([model.coefficients]), np.array([model.intercept])
         else:
-            model = self._softmax(rows, numbers, l2)
+            names = [str(name) for name in self.classes_]
+            model = softmax_optimum(rows, names, l2, self.fit_intercept, self.max_iter, self.tol)
             self.coef_, self.intercept_ = np.array(model.coefficients), np.array(model.intercepts)
         self.model_, self.n_iter_ = model, max(1, model.epochs)
         return self
-
-    def _softmax(self, rows: Rows, numbers: Array, l2: float) -> Any:
-        from .udf.tasks.softmax import SoftmaxModel
-        from .udf.tasks.softmax_training import Rows as Labelled
-        from .udf.tasks.softmax_training import minimize
-
-        matrix = rows.matrix.astype(np.float64)
-        data = Labelled(numbers, matrix[:, HEAD:], matrix[:, 1])
-        start = np.zeros((len(self.classes_), rows.width + 1))
-        found = minimize(data, start, l2, self.fit_intercept, self.max_iter, self.tol)
-        return SoftmaxModel(
-            "softmax", found.weights[:, :-1].tolist(), found.weights[:, -1].tolist(),
-            [str(name) for name in self.classes_], len(rows), len(found.history), found.converged,
-            "tolerance" if found.converged else "epochs", found.loss, found.history,
-        )  # fmt: skip
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class."""

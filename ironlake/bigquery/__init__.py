@@ -2,7 +2,7 @@
 
 A model is a table of its own name with one row: the trained STRUCT, and the SQL that makes features from its input
 columns. A query's ``ML`` functions become subqueries on such tables; the rest of the statement is translated from
-BigQuery's dialect. Models are trained to the optimum (`newton_fit`, `softmax_fit`, `elastic_net_fit`), so the options
+BigQuery's dialect. Models are trained to the optimum (`newton_fit`, `lbfgs_fit`, `elastic_net_fit`), so the options
 of BigQuery's gradient descent are accepted and change nothing.
 """
 

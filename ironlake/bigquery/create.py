@@ -190,7 +190,9 @@ def _train(
             positive = f"{target}::VARCHAR = {sql_literal(classes[1])}"
             fit = f"newton_fit({positive}, {vector}, {sql_literal({**options, 'iterations': _ITERATIONS})}{weight})"
         else:
-            fit = f"softmax_fit({target}::VARCHAR, {vector}, {sql_literal({**options, 'epochs': _ITERATIONS})}{weight})"
+            fit = (
+                f"lbfgs_fit({target}::VARCHAR, {vector}, {sql_literal({**options, 'iterations': _ITERATIONS})}{weight})"
+            )
     if "." in name:
         con.execute(f"CREATE SCHEMA IF NOT EXISTS {name.rsplit('.', 1)[0]}")
     described = [{"column": each.column, "categories": each.categories} for each in features]

@@ -33,6 +33,7 @@ LEAVE_OUT |= {
     "recommend",
     "train",
     "softmax_fit",
+    "lbfgs_fit",
     "newton_fit",
     "crf_fit",
     "crf_label",

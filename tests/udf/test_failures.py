@@ -197,10 +197,10 @@ def test_closing_the_database_during_a_query():
         + "        try: ended.append(len(cursor.execute(query).fetchall()))\n"
         + "        except duckdb.Error as error: ended.append(type(error).__name__)\n"
         + "    thread = threading.Thread(target=execute); thread.start()\n"
-        + "    running.wait()\n"
+        + "    running.wait(); go_on.set()  # closing waits for the cursor's query\n"
         + "    try: con.close()\n"
         + "    except duckdb.Error: pass  # DuckDB may refuse while a query runs\n"
-        + "    del con; go_on.set(); thread.join()\n"
+        + "    del con; thread.join()\n"
         + "    print(ended); cursor.close(); del cursor; gc.collect()\n"
         + "print(engine.live_arrays(), 'arrays left')\n"
     )

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
 
+import numpy as np
+
 from .sqltypes import SqlType, overloads
 
 Kind = Literal["scalar", "aggregate", "relation", "table"]
@@ -161,7 +163,7 @@ def sql_literal(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | np.ndarray):
         return "[" + ", ".join(map(sql_literal, value)) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"'{key}': {sql_literal(item)}" for key, item in value.items()) + "}"

@@ -158,33 +158,56 @@ def encode(vector, handle, row, out, at):  # type: ignore[no-untyped-def]
 
 
 @njit
-def all_rows_alike(vector, handle, first, rows):  # type: ignore[no-untyped-def]
-    """Whether rows are the same bit by bit, as the rows of a constant are. False tells nothing."""
-    validity = vector_validity(vector)
+def alike(vector, handle, one, other, count):  # type: ignore[no-untyped-def]
+    """Whether so many values from ``one`` on are the same bit by bit as those from ``other`` on; False tells nothing."""
+    kind, validity, nulls = _type_id(handle), vector_validity(vector), False
+    if kind == 36:
+        return True
     if validity != 0:
-        for row in range(first, first + rows):
-            if is_null(validity, row):
+        for index in range(count):
+            null = is_null(validity, one + index)
+            if null != is_null(validity, other + index):
                 return False
-    kind = _type_id(handle)
+            nulls = nulls or null
     if kind == 25:
         for index in range(_struct_count(handle)):
             child = _struct_type(handle, index)
-            alike = all_rows_alike(struct_child(vector, index), child, first, rows)
+            same = alike(struct_child(vector, index), child, one, other, count)
             release_type(child)
-            if not alike:
+            if not same:
                 return False
         return True
+    data, width = vector_data(vector), _WIDTHS[kind]
     if kind == 19:
         width = _WIDTHS[_decimal_storage(handle)]
     elif kind == 17 or kind == 18 or kind == 24 or kind == 26:
         width = 16
-    else:
-        width = _WIDTHS[kind]
     if width == 0:
         return False
-    data = vector_data(vector)
-    start = data + first * width
-    return _compare_bytes(start, start + width, (rows - 1) * width) == 0
+    if _compare_bytes(data + one * width, data + other * width, count * width) == 0:
+        return True
+    if nulls:  # beneath a NULL there may be anything
+        return False
+    if kind == 17 or kind == 18:
+        for index in range(count):
+            mine, its = string_bytes(data + (one + index) * 16), string_bytes(data + (other + index) * 16)
+            if len(mine) != len(its) or _compare_bytes(address_of(mine), address_of(its), len(mine)) != 0:
+                return False
+        return True
+    if kind == 24:
+        elements, child = list_child(vector), _list_type_child(handle)
+        same = True
+        for index in range(count):
+            at, its = data + (one + index) * 16, data + (other + index) * 16
+            length = load(at + 8, np.int64)
+            same = length == load(its + 8, np.int64) and alike(
+                elements, child, load(at, np.int64), load(its, np.int64), length
+            )
+            if not same:
+                break
+        release_type(child)
+        return same
+    return False
 
 
 def _token(out: np.ndarray, length: int) -> int:
@@ -212,11 +235,11 @@ def _write_row(vector: int, row: int, content: int, facts: int) -> int:
 
 
 def _alike(vector: int, rows: int) -> int:
-    """Whether all rows are the same bit by bit."""
+    """Whether all rows are the same bit by bit: each as the next one."""
     handle = vector_type(vector)
-    alike = all_rows_alike(vector, handle, np.int64(0), rows)
+    same = alike(vector, handle, np.int64(0), np.int64(1), rows - 1)
     release_type(handle)
-    return 1 if alike else 0
+    return 1 if same else 0
 
 
 write_row = external("ironlake_options_write_row", types.int64, 4)

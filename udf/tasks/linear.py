@@ -39,9 +39,9 @@ DECAY = 1 / SAMPLE_ROWS
 #: Weights are averaged every so many steps; neighbours differ little.
 AVERAGED = 16
 #: A row that is longer than the usual row by the root of this gets a smaller automatic step.
-_LONG = 16.0
+LONG = 16.0
 #: Ceiling of the running product of factors.
-_FULL = 1e250
+FULL = 1e250
 #: The intercept where all rows are of one class, in log-odds.
 CERTAIN = 16.0
 _VALUE_BYTES = np.float32().nbytes
@@ -127,18 +127,23 @@ class LinearTask(Labels, Start):
 
     def learn(self, label, features, weight):
         """Take in a row."""
-        if self.width != len(features):
-            self.open(len(features))
-        target = self.target(label)
-        weight = self.weighed(target, weight)
-        self.n += 1
-        self.mass += weight
+        target, weight = self.enter(label, features, weight)
         if self.keeping:
             self.keep(target, weight, features)
         if not self.pending:
             self.descend(target, weight, float32_row(features, self.row), self.n)
         elif self.n >= SAMPLE_ROWS:
             self.begin()
+
+    def enter(self, label, features, weight):
+        """Check a row, and count it; gives its label as the loss wants it, and its weight."""
+        if self.width != len(features):
+            self.open(len(features))
+        target = self.target(label)
+        weight = self.weighed(target, weight)
+        self.n += 1
+        self.mass += weight
+        return target, weight
 
     def open(self, width):
         """Fix the number of features; later rows must have as many."""
@@ -158,8 +163,8 @@ class LinearTask(Labels, Start):
         if len(weights) > room:
             self.row.resize(room)
             features, length = standardized(features, self.row[:], weights, room)
-            if self.automatic and length > _LONG * (self.width + 1):
-                now *= _LONG * (self.width + 1) / length
+            if self.automatic and length > LONG * (self.width + 1):
+                now *= LONG * (self.width + 1) / length
             if not self.standardize:
                 inverses = weights[2 * room : 3 * room]
         score = dot(weights, features) + np.float32(self.intercept)
@@ -176,7 +181,7 @@ class LinearTask(Labels, Start):
             shrink(weights, inverses, self.width, now, self.l1, self.l2)
         self.loss += addend
         self.product *= factor
-        if self.product > _FULL:
+        if self.product > FULL:
             self.loss += math.log(self.product)
             self.product = 1.0
         if self.automatic and count & (AVERAGED - 1) == 0:
@@ -190,7 +195,14 @@ class LinearTask(Labels, Start):
         for index in range(len(features)):
             if not abs(features[index]) < math.inf:
                 raise ValueError("feature", index + 1, "of a row is NaN or infinite as a FLOAT; filter such rows")
-        raise ValueError("training diverged with step_size", self.rate, "; try", self.rate / 8, "or 'auto'")
+        self.diverged(self.rate)
+
+    def diverged(self, rate):
+        """Say that the step size was too large."""
+        raise ValueError(
+            "training diverged with step_size", rate, "; try", rate / 8, "or 'auto', or standardize if features differ"
+            " in size"
+        )  # fmt: skip
 
     def keep(self, label, weight, features):
         """Keep a row, to choose the step size on or for further epochs."""
@@ -211,10 +223,18 @@ class LinearTask(Labels, Start):
         """Enough rows are there: find scales and step size, and take the steps on the rows."""
         model, intercepts = self.first_model(self.kept[:])
         self.rate = self.now = self.chosen_rate(model, intercepts, self.kept[:])
+        self.place(model, intercepts)
+        self.catch_up(0)
+
+    def place(self, model, intercepts):
+        """Make this the model of the state."""
         self.weights.resize(len(model))
         self.weights[:] = model
-        self.intercept = self.average_intercept = intercepts[0]
-        self.catch_up(0)
+        self.intercept, self.average_intercept = intercepts[0], intercepts[1]
+
+    def both_intercepts(self):
+        """The last intercept and the average."""
+        return np.array([self.intercept, self.average_intercept])
 
     def catch_up(self, taken):
         """Take the steps on the kept rows, after those taken elsewhere."""
@@ -279,28 +299,8 @@ class LinearTask(Labels, Start):
     def finish(self) -> LinearModel | None:
         if self.n == 0:
             return None
-        model, kept, rate = self.weights[:], self.kept[:], self.rate
-        intercepts = np.array([self.intercept, self.average_intercept])
-        loss, done, steps = self.loss + math.log(self.product), 1, self.n
-        history = np.empty(self.epochs)
-        if self.pending:
-            model, intercepts = self.first_model(kept)
-            rate = self.chosen_rate(model, intercepts, kept)
-            loss = self.epoch(model, intercepts, kept, rate, 0, False)
-        elif self.keeping:
-            model = model.copy()
-        history[0] = loss / max(self.mass, 1e-300)
-        converged, goal = False, history[0] + self.penalty(model)
-        while done < self.epochs and not converged:
-            now = rate if self.automatic else self.rate * self.decay**done
-            history[done] = self.epoch(model, intercepts, kept, now, steps, False) / max(self.mass, 1e-300)
-            steps += self.n
-            before, goal = goal, history[done] + self.penalty(model)
-            converged = before - goal < self.tolerance * abs(before)
-            done += 1
-        if not abs(history[done - 1]) < math.inf:
-            raise ValueError("training diverged with step_size", rate, "; try", rate / 8, "or 'auto'")
-        averaged = self.automatic and (steps >= AVERAGED or self.pending)
+        model, intercepts, averaged, history, converged, steps = self.trained()
+        done = len(history)
         weights = np.zeros(self.width)
         intercept = unscaled_into(weights, model, intercepts, averaged)
         if self.l1 > 0:
@@ -322,10 +322,38 @@ class LinearTask(Labels, Start):
             converged,
             "tolerance" if converged else "epochs",
             history[done - 1],
-            history[:done],
+            history,
             self.taken + steps,
             degenerate,
         )
+
+    def trained(self):
+        """The model after all epochs, its intercepts, whether its average counts, the losses, how it ended, the steps.
+
+        The state stays as it is.
+        """
+        model, kept, rate, intercepts = self.weights[:], self.kept[:], self.rate, self.both_intercepts()
+        loss, done, steps = self.loss + math.log(self.product), 1, self.n
+        history = np.empty(self.epochs)
+        if self.pending:
+            model, intercepts = self.first_model(kept)
+            rate = self.chosen_rate(model, intercepts, kept)
+            loss = self.epoch(model, intercepts, kept, rate, 0, False)
+        elif self.keeping:
+            model = model.copy()
+        history[0] = loss / max(self.mass, 1e-300)
+        converged, goal = False, history[0] + self.penalty(model)
+        while done < self.epochs and not converged:
+            now = rate if self.automatic else self.rate * self.decay**done
+            history[done] = self.epoch(model, intercepts, kept, now, steps, False) / max(self.mass, 1e-300)
+            steps += self.n
+            before, goal = goal, history[done] + self.penalty(model)
+            converged = before - goal < self.tolerance * abs(before)
+            done += 1
+        if not abs(history[done - 1]) < math.inf:
+            self.diverged(rate)
+        averaged = self.automatic and (steps >= AVERAGED or self.pending)
+        return model, intercepts, averaged, history[:done], converged, steps
 
     def epoch(self, model, intercepts, kept, rate, taken, ready):
         """One pass over kept rows; gives the sum of the losses, each taken before its step.
@@ -344,8 +372,8 @@ class LinearTask(Labels, Start):
                 now = decayed(rate, float(self.taken + taken + row), DECAY)
             if scaled and not ready:
                 features, length = standardized(features, scratch, model, room)
-                if self.automatic and length > _LONG * (self.width + 1):
-                    now *= _LONG * (self.width + 1) / length
+                if self.automatic and length > LONG * (self.width + 1):
+                    now *= LONG * (self.width + 1) / length
             score = dot(model, features) + np.float32(intercepts[0])
             addend, factor, slope = self.step(score, kept[at])
             weight = kept[at + 1]
@@ -359,7 +387,7 @@ class LinearTask(Labels, Start):
                 shrink(model, inverses, self.width, now, self.l1, self.l2)
             loss += addend
             product *= factor
-            if product > _FULL:
+            if product > FULL:
                 loss += math.log(product)
                 product = 1.0
             if self.automatic and not ready and row % hop == 0:
@@ -368,12 +396,12 @@ class LinearTask(Labels, Start):
                 intercepts[1] += share * (intercepts[0] - intercepts[1])
         return loss + math.log(product)
 
-    def total_loss(self, model, intercept, kept):
+    def total_loss(self, model, intercepts, kept):
         """The sum of the losses of rows that are ready, without any step."""
         loss, stride = 0.0, self.width + HEAD
         for row in range(len(kept) // stride):
             at = row * stride
-            score = dot(model, row_view(kept, at + HEAD, self.width)) + np.float32(intercept)
+            score = dot(model, row_view(kept, at + HEAD, self.width)) + np.float32(intercepts[0])
             addend, factor, _ = self.step(score, kept[at])
             loss += kept[at + 1] * (addend + math.log(factor))
         return loss

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from ironlake.udf.engine.sqltypes import INTEGER
 
-#: Kinds of labels: two classes, real numbers, counts.
-BINARY, REAL, COUNT = 0, 1, 2
+#: Kinds of labels: two classes, real numbers, counts, any number of classes.
+BINARY, REAL, COUNT, CLASS = 0, 1, 2, 3
 
 
 class LinearModel(NamedTuple):
@@ -22,7 +22,7 @@ class LinearModel(NamedTuple):
     n : rows seen.
     epochs : passes over them.
     converged : whether the tolerance was reached before the last epoch.
-    stop_reason : ``tolerance`` or ``epochs``.
+    stop_reason : ``tolerance`` or ``epochs``; from Newton's method also ``separable``, see `newton_fit`.
     loss : mean loss per row in the last epoch, each row's taken before the step on it.
     loss_history : the same for every epoch.
     step : gradient steps taken in all, those of the model that training started from included.

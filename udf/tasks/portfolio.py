@@ -2,7 +2,7 @@
 
 The weights ``w`` minimise, for a cost ``p`` (minus the expected returns), a covariance ``S`` and a risk aversion ``r``,
 
-    p.w + r w.S w    where  sum w = 1  and, long only, w >= 0.
+    p.w + r w.S w    where  sum w = 1,  lower <= w <= upper  and, long only, w >= 0.
 
 `portfolio_kernels` solves it.
 """
@@ -19,12 +19,15 @@ from ironlake.udf.engine import aggregate, scalar
 from ironlake.udf.engine.sqltypes import Vector
 
 from .gram import MOST_FEATURES, CoMoments
-from .portfolio_kernels import free_minimum, long_only_minimum, projected_gradient
+from .portfolio_kernels import bounded_minimum, free_minimum, projected_gradient
 
 #: The eigenvalues of a covariance are above minus this share of the largest variance.
 _NEGATIVE = 1e-10
 #: Numbers on both sides of the diagonal are equal if they differ by less than this share.
 _ASYMMETRIC = 1e-9
+#: Bounds whose sum misses 1 by less are meant to add up to it.
+_ROUNDING = 1e-9
+_NO_BOUNDS = np.empty(0)
 
 
 class Portfolio(NamedTuple):
@@ -59,6 +62,46 @@ def _check_risk_aversion(risk_aversion: float) -> None:
         raise ValueError("option risk_aversion must be at least 0 and finite, got", risk_aversion)
 
 
+@njit
+def _bounds(name: str, given: Any, assets: int, without: float) -> Any:
+    """The bounds of all assets: one for each, one for all, or none."""
+    if len(given) > 1 and len(given) != assets:
+        raise ValueError(
+            "option", name, "must be one bound for each of the", assets, "assets, or one for all, got", len(given)
+        )
+    bounds = np.full(assets, without)
+    for asset in range(assets):
+        if len(given) > 0:
+            bounds[asset] = given[asset if len(given) > 1 else 0]
+        if math.isnan(bounds[asset]):
+            raise ValueError("option", name, "must be numbers, got nan")
+    return bounds
+
+
+@njit
+def _minimum(cost: Any, hessian: Any, long_only: bool, lower: Any, upper: Any) -> Any:
+    """The weights of least objective within the bounds."""
+    if not long_only and len(lower) == 0 and len(upper) == 0:
+        return free_minimum(cost, hessian)
+    assets = len(cost)
+    least = _bounds("lower", lower, assets, -math.inf)
+    most = _bounds("upper", upper, assets, math.inf)
+    if long_only:
+        least = np.maximum(least, 0.0)
+    for asset in range(assets):
+        if least[asset] > most[asset] or least[asset] == math.inf or most[asset] == -math.inf:
+            raise ValueError(
+                "no portfolio is within the bounds: asset", asset + 1, "must be at least", least[asset], "and at most",
+                most[asset],
+            )  # fmt: skip
+    if not np.sum(least) <= 1 + _ROUNDING or not np.sum(most) >= 1 - _ROUNDING:
+        raise ValueError(
+            "no portfolio is within the bounds: the weights must add up to 1, but can only to between", np.sum(least),
+            "and", np.sum(most),
+        )  # fmt: skip
+    return bounded_minimum(cost, hessian, least, most)
+
+
 @aggregate
 class portfolio_optimize(CoMoments):  # noqa: N801 - the SQL name
     """Choose the weights of assets from rows of their returns: most return for least risk (Markowitz).
@@ -72,8 +115,9 @@ class portfolio_optimize(CoMoments):  # noqa: N801 - the SQL name
     risk_aversion : weight of the variance, at least 0; ``g / 2`` for the ``g`` of texts that weigh half the variance.
     long_only : whether weights must not be negative. Without, the assets must differ so that no combination of them is
         free of risk.
-    method : ``'exact'`` solves the quadratic programme by an active set; ``'sgd'``, for very many assets and long only,
-        takes gradient steps that are projected on the simplex.
+    lower, upper : bounds of the weights, one for each asset in order, or one for all, as in ``{'upper': [0.2]}``.
+    method : ``'exact'`` solves the quadratic programme by an active set; ``'sgd'``, for very many assets, long only
+        and without bounds, takes gradient steps that are projected on the simplex.
     epochs : most steps of ``'sgd'``.
     tolerance : ``'sgd'`` ends when the objective is this share of its terms from the minimum.
 
@@ -88,7 +132,7 @@ class portfolio_optimize(CoMoments):  # noqa: N801 - the SQL name
     ------
     InvalidInputException
         If rows differ in length or are empty, a number is NULL, NaN, infinite or above 1e150, an option is out of its
-        range, there is no minimum without ``long_only``, or ``epochs`` do not suffice.
+        range, no weights are within the bounds, there is no minimum without ``long_only``, or ``epochs`` do not suffice.
 
     References
     ----------
@@ -103,11 +147,15 @@ class portfolio_optimize(CoMoments):  # noqa: N801 - the SQL name
     """
 
     gradient: bool  # method 'sgd'
+    lowest: list[float]  # the options lower and upper
+    highest: list[float]
 
     def init(
         self,
         risk_aversion: float = 1.0,
         long_only: bool = True,
+        lower: list[float] = [],  # noqa: B006
+        upper: list[float] = [],  # noqa: B006
         method: Literal["exact", "sgd"] = "exact",
         epochs: int = 10_000,
         tolerance: float = 1e-6,
@@ -119,7 +167,11 @@ class portfolio_optimize(CoMoments):  # noqa: N801 - the SQL name
             raise ValueError("option tolerance must be between 0 and 1, got", tolerance)
         if method == "sgd" and not long_only:
             raise ValueError("option method 'sgd' needs long_only true; expected 'exact'")
+        if method == "sgd" and len(lower) + len(upper) > 0:
+            raise ValueError("option method 'sgd' takes no bounds; expected 'exact'")
         self.gradient = method == "sgd"
+        self.lowest.extend(lower)
+        self.highest.extend(upper)
 
     def update(self, returns: Vector):
         assets = len(returns)
@@ -147,19 +199,22 @@ class portfolio_optimize(CoMoments):  # noqa: N801 - the SQL name
             for j in range(i + 1):
                 sigma[i, j] = sigma[j, i] = products[i * stride + j] / (n - 1)
         hessian = 2 * self.risk_aversion * sigma
-        if not self.long_only:
-            weights = free_minimum(cost, hessian)
-        elif self.gradient:
+        if self.gradient:
             weights = projected_gradient(cost, hessian, self.epochs, self.tolerance)
         else:
-            weights = long_only_minimum(cost, hessian)
+            weights = _minimum(cost, hessian, self.long_only, self.lowest[:], self.highest[:])
         objective, expected, variance = _portfolio(cost, sigma, weights, self.risk_aversion)
         return Portfolio("portfolio", weights, objective, expected, variance, n)
 
 
 @scalar
 def portfolio_weights(
-    p: list[float], sigma: list[list[float]], risk_aversion: float = 1.0, long_only: bool = True
+    p: list[float],
+    sigma: list[list[float]],
+    risk_aversion: float = 1.0,
+    long_only: bool = True,
+    lower: list[float] = _NO_BOUNDS,  # type: ignore[assignment]
+    upper: list[float] = _NO_BOUNDS,  # type: ignore[assignment]
 ) -> Portfolio:
     """Choose the weights of assets from their costs and their covariance: the least ``p.w + risk_aversion w.S w``.
 
@@ -169,6 +224,7 @@ def portfolio_weights(
     sigma : the covariance of the returns, a list of its rows.
     risk_aversion : weight of the variance, at least 0.
     long_only : whether weights must not be negative; their sum is 1 in any case.
+    lower, upper : bounds of the weights, one for each asset or one for all; empty for none.
 
     Returns
     -------
@@ -179,8 +235,8 @@ def portfolio_weights(
     Raises
     ------
     InvalidInputException
-        If ``sigma`` is no covariance or does not fit ``p``, a number is NULL, NaN, infinite or above 1e150, or there is
-        no minimum without ``long_only``.
+        If ``sigma`` is no covariance or does not fit ``p``, a number is NULL, NaN, infinite or above 1e150, no weights
+        are within the bounds, or there is no minimum without ``long_only``.
 
     References
     ----------
@@ -199,7 +255,7 @@ def portfolio_weights(
             raise ValueError("argument p must be numbers up to 1e150; a row has", p[asset], "at position", asset + 1)
     cost, matrix = p.copy(), _covariance(sigma, len(p))
     hessian = 2 * risk_aversion * matrix
-    weights = long_only_minimum(cost, hessian) if long_only else free_minimum(cost, hessian)
+    weights = _minimum(cost, hessian, long_only, lower, upper)
     objective, expected, variance = _portfolio(cost, matrix, weights, risk_aversion)
     return Portfolio("portfolio", weights, objective, expected, variance, None)
 

@@ -20,6 +20,10 @@ _FLAT = 1e-12
 _EQUAL_SLOPES = 1e-12
 #: An active set is found in about as many steps as there are assets.
 _STEPS_PER_ASSET = 50
+_NO_MINIMUM = (
+    "without long_only there is no single best portfolio, as two differ by no risk; expected a "
+    "risk_aversion above 0, assets that do not depend on each other, and more rows of returns than assets"
+)
 
 
 @njit
@@ -99,59 +103,96 @@ def _way(hessian: Any, slopes: Any, free: Any, count: int, way: Any) -> bool:
 
 
 @njit
-def _start(linear: Any, hessian: Any) -> int:
-    """The best single asset."""
-    best = 0
-    for asset in range(len(linear)):
-        if linear[asset] + hessian[asset, asset] / 2 < linear[best] + hessian[best, best] / 2:
-            best = asset
-    return best
+def _spread(linear: Any, hessian: Any, lower: Any, upper: Any, held: Any) -> Any:
+    """Weights within the bounds with the sum 1, those of the best single assets as high as can be.
+
+    Tells for each asset whether its lower (-1), its upper (1) or no bound (0) holds it; one asset at least is free.
+    """
+    size = len(linear)
+    weights, rest = np.empty(size), 1.0
+    for asset in range(size):
+        weights[asset] = lower[asset] if lower[asset] > -math.inf else min(upper[asset], 0.0)
+        rest -= weights[asset]
+    for asset in range(size):
+        if rest < 0 and lower[asset] == -math.inf:
+            weights[asset] += rest
+            rest = 0.0
+    last = 0
+    for asset in np.argsort(linear + np.diag(hessian) / 2):
+        if rest > 0:
+            last = asset
+            before = weights[asset]
+            weights[asset] = min(before + rest, upper[asset])
+            rest -= weights[asset] - before
+    for asset in range(size):
+        held[asset] = -1 if weights[asset] <= lower[asset] else 1 if weights[asset] >= upper[asset] else 0
+    if np.all(held != 0):
+        held[last] = 0
+    return weights
 
 
 @njit
-def _blocking(weights: Any, free: Any, count: int, way: Any, length: float) -> tuple[float, int]:
-    """How far the way leads, at most ``length``, and the place of the asset whose weight becomes 0 there, or -1."""
+def _blocking(
+    weights: Any, free: Any, count: int, way: Any, lower: Any, upper: Any, length: float
+) -> tuple[float, int]:
+    """How far the way leads, at most ``length``, and the place of the asset that meets a bound there, or -1."""
     blocking = -1
     for place in range(count):
-        if way[place] < 0 and weights[free[place]] < -length * way[place]:
-            length, blocking = -weights[free[place]] / way[place], place
+        asset = free[place]
+        room = upper[asset] - weights[asset] if way[place] > 0 else weights[asset] - lower[asset]
+        if way[place] != 0 and room < length * abs(way[place]):
+            length, blocking = room / abs(way[place]), place
     return length, blocking
 
 
 @njit
-def long_only_minimum(linear: Any, hessian: Any) -> Any:
-    """The minimum over the simplex by the primal active-set method.
+def bounded_minimum(linear: Any, hessian: Any, lower: Any, upper: Any) -> Any:
+    """The minimum over weights between bounds with the sum 1, by the primal active-set method.
 
-    It begins with the best single asset. The free assets go to their minimum; one whose weight becomes 0 on the way is
-    held there. At the minimum the asset of the steepest slope below the others' is freed; if there is none, it is the
-    solution (Karush, Kuhn, Tucker). The active constraints are linearly independent, which rules out cycles.
+    It begins with the best single assets. The free assets go to their minimum; one that meets a bound on the way is
+    held there. At the minimum the held asset is freed that gains most by moving away from its bound; if there is none,
+    it is the solution (Karush, Kuhn, Tucker). The active constraints are linearly independent, which rules out cycles.
+    The bounds must leave room for the sum 1.
     """
-    size, count = len(linear), 1
-    weights, held, free = np.zeros(size), np.ones(size, np.bool_), np.empty(size, np.int64)
-    slopes, sizes, way = np.empty(size), np.empty(size), np.empty(size)
-    free[0] = _start(linear, hessian)
-    weights[free[0]], held[free[0]] = 1.0, False
+    size = len(linear)
+    held = np.zeros(size, np.int8)
+    weights = _spread(linear, hessian, lower, upper, held)
+    free, slopes, sizes, way = np.empty(size, np.int64), np.empty(size), np.empty(size), np.empty(size)
+    count = 0
+    for asset in range(size):
+        if held[asset] == 0:
+            free[count] = asset
+            count += 1
     for _ in range(_STEPS_PER_ASSET * (size + 1)):
         _measure(linear, hessian, weights, slopes, sizes)
         curved = _way(hessian, slopes, free, count, way)
-        length, blocking = _blocking(weights, free, count, way, 1.0 if curved else math.inf)
+        length, blocking = _blocking(weights, free, count, way, lower, upper, 1.0 if curved else math.inf)
+        if length == math.inf:
+            raise ValueError(_NO_MINIMUM)
         for place in range(count):
-            weights[free[place]] = max(weights[free[place]] + length * way[place], 0.0)
+            asset = free[place]
+            weights[asset] = min(max(weights[asset] + length * way[place], lower[asset]), upper[asset])
         if blocking >= 0:
-            weights[free[blocking]], held[free[blocking]] = 0.0, True
+            asset = free[blocking]
+            held[asset] = 1 if way[blocking] > 0 else -1
+            weights[asset] = upper[asset] if way[blocking] > 0 else lower[asset]
             count -= 1
             for place in range(blocking, count):
                 free[place] = free[place + 1]
             continue
         _measure(linear, hessian, weights, slopes, sizes)
-        level, size_of_level, steepest = _dot(weights, slopes), _dot(weights, sizes), 0.0
+        level, size_of_level, steepest = 0.0, 0.0, 0.0
+        for place in range(count):
+            level += slopes[free[place]] / count
+            size_of_level += sizes[free[place]] / count
         for asset in range(size):
-            gain = level - slopes[asset]
-            if held[asset] and gain > steepest and gain > _EQUAL_SLOPES * (sizes[asset] + size_of_level):
+            gain = held[asset] * (slopes[asset] - level)
+            movable = upper[asset] > lower[asset]
+            if movable and gain > steepest and gain > _EQUAL_SLOPES * (sizes[asset] + size_of_level):
                 steepest, free[count] = gain, asset
         if steepest == 0:
             return weights
-        held[free[count]] = False
+        held[free[count]] = 0
         count += 1
     raise ValueError("the active set has not settled; expected assets whose returns are closer in size")
 
@@ -165,10 +206,7 @@ def free_minimum(linear: Any, hessian: Any) -> Any:
     for _ in range(2):
         _measure(linear, hessian, weights, slopes, sizes)
         if not _way(hessian, slopes, free, size, way):
-            raise ValueError(
-                "without long_only there is no single best portfolio, as two differ by no risk; expected a "
-                "risk_aversion above 0, assets that do not depend on each other, and more rows of returns than assets"
-            )
+            raise ValueError(_NO_MINIMUM)
         for asset in range(size):
             weights[asset] += way[asset]
     return weights

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .model import BINARY
+from .model import BINARY, CLASS
 from .vectors import padded
 
 #: With fewer rows than this ``step_size='auto'`` takes the middle.
@@ -119,13 +119,13 @@ class Start:
         for row in range(count):
             size += np.float64(kept[row * stride]) ** 2
         size = math.sqrt(size / count)
-        wider = 0 if self.labels == BINARY or size == 0 else int(min(max(math.log2(size), -40), 40))
+        wider = 0 if self.labels in (BINARY, CLASS) or size == 0 else int(min(max(math.log2(size), -40), 40))
         rows = self.scattered(model, kept)
         best, chosen = math.inf, 0
         for power in range(_LOWEST + min(wider, 0), _LOWEST + _CANDIDATES + max(wider, 0)):
             trial, moved = model.copy(), intercepts.copy()
             during = self.epoch(trial, moved, rows, unit * 2.0**power, 0, True)
-            loss = during + self.total_loss(trial, moved[0], rows) + count * self.penalty(trial)
+            loss = during + self.total_loss(trial, moved, rows) + count * self.penalty(trial)
             if loss < best:
                 best, chosen = loss, power
         return unit * 2.0**chosen

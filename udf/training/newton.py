@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from ctypes import CFUNCTYPE, c_double, c_int64
@@ -163,6 +164,12 @@ class _Objective:
             hessian[-1, -1] = 1.0
         return loss + float((self._penalty * theta**2).sum()) / 2, loss, gradient, hessian
 
+    def separates(self, theta: np.ndarray[Any, Any]) -> bool:
+        """Whether the scores of all rows have the sign of their labels."""
+        weights = theta[:-1] * self.inverse
+        intercept = theta[-1] - weights @ self.mean
+        return all((piece[:, 0] * (piece[:, HEAD:] @ weights + intercept) > 0).all() for piece in self.rows.pieces())
+
 
 def newton(
     task: Task,
@@ -223,6 +230,13 @@ def newton(
             damping = damping / 10 if damping > _LEAST_DAMPING else 0.0
         else:
             damping = max(10 * damping, _LEAST_DAMPING)
+    if reason == "epochs" and task.labels == BINARY and not l2 and not degenerate and objective.separates(theta):
+        reason = "separable"
+        warnings.warn(
+            f"newton_fit: the features separate the two classes, and the loss of {task.name} has no minimum: the "
+            f"coefficients have grown for {iterations} iterations; expected an option l2 above 0",
+            stacklevel=2,
+        )
     weights = theta[:-1] * objective.inverse
     intercept = float(theta[-1] - weights @ objective.mean) if fit_intercept else 0.0
     if degenerate:
@@ -271,7 +285,8 @@ def newton_fit(
     Returns
     -------
     STRUCT
-        The model, see `LinearModel`; NULL for a group without rows. `predict` takes it.
+        The model, see `LinearModel`; NULL for a group without rows. `predict` takes it. Where the features separate two
+        classes and nothing bounds the coefficients, its ``stop_reason`` is ``separable``, and Python warns.
 
     Raises
     ------

@@ -31,7 +31,7 @@ from .kernels import (
     address,
 )
 from .orders import Visits
-from .preparation import check_labels, split, standardize
+from .preparation import check_labels, split, standardize, warn_of_scales
 from .rows import Rows
 from .settings import Settings, check, find_task
 from .steps import Schedule, schedule, typical_weight
@@ -112,6 +112,8 @@ class Trainer:
         self._scale = standardize(self.rows, self.held_out, settings.fit_intercept) if self._standardized else None
         # Penalties are on the weights of the features as they are, unless standardising was asked for.
         self._inverses = None if self._scale is None or settings.standardize else self._scale[1].astype(np.float32)
+        if self._scale is None and settings.step_rule not in ("adagrad", "vw"):
+            warn_of_scales(self.rows)
         block_rows = settings.block_rows or max(1, _BLOCK_BYTES // (self.rows.matrix.shape[1] * 4))
         buffer_rows = settings.buffer_rows or max(1, int(settings.buffer_mb * 1e6) // (self.rows.matrix.shape[1] * 4))
         self._visits = Visits(settings.order, len(self.rows), buffer_rows, block_rows, settings.seed)

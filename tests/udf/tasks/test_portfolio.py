@@ -104,6 +104,48 @@ def test_against_slsqp(db, seed):
     assert solve(db, p, sigma)["objective"] <= found.fun + 1e-12
 
 
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.integers(1, 6),
+    rank=st.integers(0, 6),
+    aversion=st.sampled_from([0.0, 1.0, 50.0]),
+    long_only=st.booleans(),
+)
+def test_between_bounds_no_pair_of_assets_gains(db, seed, size, rank, aversion, long_only):
+    p, sigma = sample(seed, size, rank)
+    random = np.random.default_rng(seed)
+    inside = random.dirichlet(np.ones(size))
+    lower = inside - random.choice([0, 0.1, 0.5], size)
+    upper = inside + random.choice([0, 0.1, 0.5], size)
+    query = "SELECT portfolio_weights($1::DOUBLE[], $2::DOUBLE[][], $3, $4, $5::DOUBLE[], $6::DOUBLE[])"
+    values = [p.tolist(), sigma.tolist(), aversion, long_only, lower.tolist(), upper.tolist()]
+    (got,) = db.execute(query, values).fetchall()[0]
+    w, scale = np.array(got["weights"]), abs(p).max() + aversion * abs(sigma).max()
+    least = np.maximum(lower, 0) if long_only else lower
+    assert (w >= least).all()
+    assert (w <= upper).all()
+    assert w.sum() == pytest.approx(1, abs=1e-12)
+    slopes = p + 2 * aversion * sigma @ w
+    gains, falls = slopes[w < upper - 1e-12], slopes[w > least + 1e-12]
+    if len(gains) and len(falls):
+        assert falls.max() - gains.min() <= 1e-10 * scale
+
+
+def test_one_bound_for_all(db):
+    query = "SELECT portfolio_optimize(r, {'upper': [0.4], 'lower': [0.1]}) FROM rows"
+    returns_table(db, np.random.default_rng(8).standard_normal((100, 4)) * [0.1, 0.2, 0.3, 0.4] + [0, 0.1, 0.2, 0.9])
+    w = np.array(db.execute(query).fetchall()[0][0]["weights"])
+    assert (w.min(), w.max()) == (0.1, 0.4)
+    assert w.sum() == pytest.approx(1)
+
+
+def test_bounds_of_some_assets_alone(db):
+    """Without a bound of its own an asset takes what the others leave, below 0 as well."""
+    call = f"portfolio_weights({CHECK}, 1, false, ['-inf'::DOUBLE, 0.9, 0.9], ['inf'::DOUBLE, 1, 0.9])"
+    (got,) = db.execute(f"SELECT {call}").fetchall()[0]
+    assert got["weights"] == pytest.approx([-0.8, 0.9, 0.9])
+
+
 @given(seed=st.integers(0, 10**6), size=st.integers(1, 6), aversion=st.sampled_from([0.1, 1.0, 50.0]))
 def test_free_weights_solve_the_linear_system(db, seed, size, aversion):
     p, sigma = sample(seed, size, size + 2)
@@ -231,6 +273,12 @@ def test_python_face():
         ("[-1, -2], [[1, 0], [0, 1]], 0, false", "without long_only there is no single best portfolio, .* risk_aversion above 0"),
         ("[-1, -2], [[-1e-9, 0], [0, 1]], 1, true", "argument sigma must have no negative eigenvalue, .*; it has -[19]"),
         ("[-1, -2], [[1e150, 0], [0, 1e150]], 1e200, true", "the objective is beyond what DOUBLE holds"),
+        ("[-1, -2], [[1, 0], [0, 1]], 1, true, [0.6]", "no portfolio is within the bounds: the weights must add up to 1, but can only to between 1.2 and inf"),
+        ("[-1, -2], [[1, 0], [0, 1]], 1, true, [], [0.4]", "no portfolio is within the bounds: the weights must add up to 1, but can only to between 0.0 and 0.8"),
+        ("[-1, -2], [[1, 0], [0, 1]], 1, true, [0, 0.5], [1, 0.4]", "no portfolio is within the bounds: asset 2 must be at least 0.5 and at most 0.4"),
+        ("[-1, -2], [[1, 0], [0, 1]], 1, true, [0, 0, 0]", "option lower must be one bound for each of the 2 assets, or one for all, got 3"),
+        ("[-1, -2], [[1, 0], [0, 1]], 1, true, [], ['nan'::DOUBLE]", "option upper must be numbers, got nan"),
+        ("[-1, -2], [[0, 0], [0, 0]], 1, false, ['-inf'::DOUBLE]", "without long_only there is no single best portfolio"),
         ("[-1, -2], [[1, 1], [1, 1]], 1, false", "without long_only there is no single best portfolio"),
     ],
 )  # fmt: skip
@@ -250,6 +298,7 @@ def test_bad_moments(db, arguments, message):
         ("([1]), ([2])", "'epochs': 0", "option epochs must be at least 1, got 0"),
         ("([1]), ([2])", "'tolerance': 0", "option tolerance must be between 0 and 1, got 0"),
         ("([1]), ([2])", "'method': 'sgd', 'long_only': false", "option method 'sgd' needs long_only true; expected 'exact'"),
+        ("([1]), ([2])", "'method': 'sgd', 'upper': [1]", "option method 'sgd' takes no bounds; expected 'exact'"),
         ("([1]), ([2])", "'method': 'igd'", "option 'method' is 'igd'"),
         ("([1]), ([2])", "'risk': 1", "unknown option 'risk'"),
         ("([1, 5]), ([3, 7])", "'long_only': false", "without long_only there is no single best portfolio"),

@@ -117,9 +117,13 @@ def test_threads_and_many_rows_give_the_same(con):
 
 def test_separable_rows_and_one_class(con):
     register(con, np.arange(20) > 9, np.arange(20.0).reshape(-1, 1))
-    model = fit(con, "{'iterations': 15}")
+    with pytest.warns(UserWarning, match="newton_fit: the features separate the two classes, .* expected an option l2"):
+        model = fit(con, "{'iterations': 15}")
     assert np.isfinite(model["coefficients"]).all()
     assert model["loss"] < 1e-3
+    assert (model["stop_reason"], model["converged"]) == ("separable", False)
+    assert fit(con, "{'l2': 1e-3}")["stop_reason"] == "tolerance"
+    assert fit(con, "{'task': 'squared_hinge'}")["stop_reason"] == "tolerance"
     register(con, np.ones(5), np.arange(5.0).reshape(-1, 1))
     model = fit(con)
     assert (model["degenerate"], model["coefficients"], model["intercept"]) == (True, [0.0], 16.0)

@@ -1,6 +1,7 @@
 """``train`` as users call it: from Python and SQL, over queries, streams and lakes, in memory and from a file."""
 
 import io
+import warnings
 
 import duckdb
 import matplotlib
@@ -186,6 +187,18 @@ def test_wrong_arguments_are_told():
         ironlake.train("CREATE TEMP TABLE nothing_here (i INTEGER)")
     with pytest.raises(ValueError, match="save_as names a table of a lake"):
         ironlake.train(ROWS, save_as="models")
+
+
+def test_uneven_features_are_told():
+    table = pa.table({"label": [0, 1] * 50, "features": [[i % 7, 1e-4 * (i % 3)] for i in range(100)]})
+    with pytest.warns(
+        UserWarning, match=r"feature 1 is of size 3\.\d+, feature 2 of size 0\.000128.* standardize = true"
+    ):
+        ironlake.train(table, step_rule="constant", step_size=0.01, epochs=1)
+    for quiet in ({"step_rule": "constant", "step_size": 0.01, "standardize": True}, {"step_rule": "vw"}, {}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            ironlake.train(table, epochs=1, **quiet)
 
 
 def test_a_task_of_ones_own_can_be_trained(con):
