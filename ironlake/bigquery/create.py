@@ -186,13 +186,12 @@ def _train(
                 f"WHEN {sql_literal(each)} THEN {total / len(classes) / count!r}" for each, count in counts
             )
             weight = f", CASE {target}::VARCHAR {cases} END::DOUBLE"
+        settings = sql_literal({**options, "iterations": _ITERATIONS})
         if len(classes) == 2:
             positive = f"{target}::VARCHAR = {sql_literal(classes[1])}"
-            fit = f"newton_fit({positive}, {vector}, {sql_literal({**options, 'iterations': _ITERATIONS})}{weight})"
+            fit = f"newton_fit({positive}, {vector}, {settings}{weight})"
         else:
-            fit = (
-                f"lbfgs_fit({target}::VARCHAR, {vector}, {sql_literal({**options, 'iterations': _ITERATIONS})}{weight})"
-            )
+            fit = f"lbfgs_fit({target}::VARCHAR, {vector}, {settings}{weight})"
     if "." in name:
         con.execute(f"CREATE SCHEMA IF NOT EXISTS {name.rsplit('.', 1)[0]}")
     described = [{"column": each.column, "categories": each.categories} for each in features]

@@ -159,7 +159,7 @@ def encode(vector, handle, row, out, at):  # type: ignore[no-untyped-def]
 
 @njit
 def alike(vector, handle, one, other, count):  # type: ignore[no-untyped-def]
-    """Whether so many values from ``one`` on are the same bit by bit as those from ``other`` on; False tells nothing."""
+    """Whether so many values from ``one`` on are bit by bit those from ``other`` on; False tells nothing."""
     kind, validity, nulls = _type_id(handle), vector_validity(vector), False
     if kind == 36:
         return True

@@ -132,7 +132,8 @@ class portfolio_optimize(CoMoments):  # noqa: N801 - the SQL name
     ------
     InvalidInputException
         If rows differ in length or are empty, a number is NULL, NaN, infinite or above 1e150, an option is out of its
-        range, no weights are within the bounds, there is no minimum without ``long_only``, or ``epochs`` do not suffice.
+        range, no weights are within the bounds, there is no minimum without ``long_only``, or ``epochs`` do not
+        suffice.
 
     References
     ----------

@@ -86,9 +86,9 @@ def warn_of_scales(rows: Rows) -> None:
     smallest = int(np.argmin(np.where(squares > 0, squares, np.inf)))
     if squares[largest] > _UNEVEN * squares[smallest] > 0:
         warnings.warn(
-            f"train: feature {largest + 1} is of size {math.sqrt(squares[largest]):.3g}, feature {smallest + 1} of size "
-            f"{math.sqrt(squares[smallest]):.3g}, and one step size cannot suit both; expected standardize = true, or "
-            "the step_rule 'auto' or 'vw'",
+            f"train: feature {largest + 1} is of size {math.sqrt(squares[largest]):.3g}, feature {smallest + 1} of "
+            f"size {math.sqrt(squares[smallest]):.3g}, and one step size cannot suit both; expected standardize = "
+            "true, or the step_rule 'auto' or 'vw'",
             stacklevel=2,
         )
 

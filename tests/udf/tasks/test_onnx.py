@@ -68,7 +68,7 @@ def test_exact_regressions(con):
 
 
 def test_several_classes(con):
-    made = run(con, "softmax_fit(text, x, {'l2': 0.01})")
+    made = run(con, "lbfgs_fit(text, x, {'l2': 0.01})")
     assert made["label"].tolist() == column(con, "predict(m, x)")
     assert made["probabilities"] == pytest.approx(np.array(column(con, "predict_proba(m, x)")), abs=1e-5)
     assert made["score"] == pytest.approx(np.array(column(con, "decision_function(m, x)")), abs=1e-5)
@@ -84,7 +84,7 @@ def test_no_model_no_file(con):
 def test_what_does_not_fit_is_told(con):
     con.execute(ROWS)
     con.execute(
-        "CREATE TABLE models AS SELECT newton_fit(class, x, {'l2': 0.01}) AS m, softmax_fit(text, x) AS s FROM rows"
+        "CREATE TABLE models AS SELECT newton_fit(class, x, {'l2': 0.01}) AS m, lbfgs_fit(text, x) AS s FROM rows"
     )
     for call, message in [
         ("struct_update(m, classes := [1.0])", "argument model has 1 classes; a linear model has two, or none"),
