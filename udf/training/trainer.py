@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -160,7 +161,7 @@ class Trainer:
         settings, step_size = self.settings, self._first_step_size()
         history: list[float] = []
         goal, best, since_best, halvings = math.inf, math.inf, 0, 0
-        with ThreadPoolExecutor(self.threads) as pool:
+        with _pool(self.threads) as pool:
             while len(history) < settings.epochs:
                 before = self.model.copy(), self.intercepts.copy(), [state.copy() for state in self._state]
                 started = time.perf_counter()
@@ -398,9 +399,23 @@ class Trainer:
 
 def _ahead(items: Iterator[Any]) -> Iterator[Any]:
     """The items, each made on a thread of its own while the one before it is in use."""
-    with ThreadPoolExecutor(1) as pool:
+    with _pool(1) as pool:
         coming = pool.submit(next, items)
         while True:
             item = coming.result()
             coming = pool.submit(next, items)
             yield item
+
+
+@contextlib.contextmanager
+def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads for a generator. Nobody waits for them in the end.
+
+    The garbage collector may end a generator anywhere, even inside a thread that is about to start and holds the lock
+    that waiting for another one needs.
+    """
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

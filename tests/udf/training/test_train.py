@@ -1,6 +1,7 @@
 """``train`` as users call it: from Python and SQL, over queries, streams and lakes, in memory and from a file."""
 
 import io
+import threading
 import warnings
 
 import duckdb
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import rich.console
+from frontdoor import survives
 
 import ironlake
 from ironlake.sql import trace_schema
@@ -187,6 +189,26 @@ def test_wrong_arguments_are_told():
         ironlake.train("CREATE TEMP TABLE nothing_here (i INTEGER)")
     with pytest.raises(ValueError, match="save_as names a table of a lake"):
         ironlake.train(ROWS, save_as="models")
+
+
+@pytest.mark.skipif(not hasattr(threading, "_shutdown_locks_lock"), reason="threads end without this lock")
+def test_the_garbage_collector_may_end_training_anywhere():
+    """Inside the start of another thread, too, where waiting for a thread would never end."""
+    survives(
+        "import gc, threading\n"
+        "import numpy as np\n"
+        "from ironlake.udf.training.rows import Rows\n"
+        "from ironlake.udf.training.settings import Settings\n"
+        "from ironlake.udf.training.trainer import Trainer\n"
+        "rows = Rows(np.ones((100, 4), np.float32), False, 1e9)\n"
+        "trainer = Trainer('least_squares', rows, Settings(epochs=3, tolerance=None))\n"
+        "epochs = trainer.epochs()\n"
+        "next(epochs)\n"
+        "with threading._shutdown_locks_lock:\n"
+        "    del trainer, epochs\n"
+        "    gc.collect()\n",
+        timeout=120,
+    )
 
 
 def test_uneven_features_are_told():
