@@ -3,8 +3,8 @@
     pip install vowpalwabbit pyspark
     python benchmarks/logistic_systems.py [--rows 1000000] [--without spark vw]
 
-Each gets the rows in its own form, made ready before: a table in DuckDB, NumPy arrays, a cache file, a cached frame. The
-loss is that of the model on all rows; the optimum is Newton's. Rates count a row once for each pass over it.
+Each gets the rows in its own form, made ready before: a table in DuckDB, NumPy arrays, a cache file, a cached frame.
+The loss is that of the model on all rows; the optimum is Newton's. Rates count a row once for each pass over it.
 """
 
 from __future__ import annotations
