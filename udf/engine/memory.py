@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.core.callconv import excinfo_ptr_t
 from numba.extending import intrinsic
@@ -106,6 +106,17 @@ def address_of(typingctx: Any, array: Any) -> Any:
         return builder.ptrtoint(data, ir.IntType(64))
 
     return _ADDRESS(array), codegen
+
+
+@njit
+def release_type(handle: int) -> None:
+    """Destroy a logical type."""
+    _destroy(np.array([handle]))
+
+
+@njit
+def _destroy(slot: np.ndarray) -> None:  # an argument is kept until the call is over
+    destroy_type(address_of(slot))
 
 
 @intrinsic

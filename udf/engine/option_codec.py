@@ -16,10 +16,10 @@ from .memory import (
     address_of,
     array_child,
     copy_bytes,
-    destroy_type,
     external,
     list_child,
     load,
+    release_type,
     store,
     struct_child,
     type_array_size,
@@ -56,13 +56,6 @@ for _id, _width in {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 2, 8: 4, 9: 8, 10: 4,
 
 
 @njit
-def release_type(handle: int) -> None:
-    """Destroy a logical type."""
-    slot = np.array([handle])
-    destroy_type(address_of(slot))
-
-
-@njit
 def _put(out: np.ndarray, at: int, source: int, count: int) -> int:
     if at < 0 or at + count > len(out):
         return -1
@@ -71,9 +64,13 @@ def _put(out: np.ndarray, at: int, source: int, count: int) -> int:
 
 
 @njit
+def _put_array(out: np.ndarray, at: int, array: np.ndarray) -> int:
+    return _put(out, at, address_of(array), array.nbytes)
+
+
+@njit
 def _put_count(out: np.ndarray, at: int, count: int) -> int:
-    slot = np.array([count])
-    return _put(out, at, address_of(slot), 8)
+    return _put_array(out, at, np.array([count]))
 
 
 @njit
@@ -117,9 +114,9 @@ def encode(vector, handle, row, out, at):  # type: ignore[no-untyped-def]
         words = np.array([107, 101, 121, 118, 97, 108, 117, 101], np.uint8)
         for index in range(start, start + count):
             at = _put_count(out, _put_byte(out, at, 25), 2)
-            at = _put(out, _put_count(out, at, 3), address_of(words), 3)
+            at = _put_array(out, _put_count(out, at, 3), words[:3])
             at = encode(struct_child(pairs, 0), key, index, out, at)
-            at = _put(out, _put_count(out, at, 5), address_of(words) + 3, 5)
+            at = _put_array(out, _put_count(out, at, 5), words[3:])
             at = encode(struct_child(pairs, 1), value, index, out, at)
         release_type(key)
         release_type(value)

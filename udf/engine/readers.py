@@ -25,7 +25,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 from . import memory
-from .memory import STORAGE, address_of, list_child, load, struct_child, vector_data, vector_validity, view
+from .memory import STORAGE, list_child, load, struct_child, vector_data, vector_validity, view
 from .sqltypes import SqlType
 from .strings import decode, string_bytes
 
@@ -52,8 +52,7 @@ def _open_flat(vector: int) -> tuple[int, int]:
 def _array_length(vector: int) -> int:
     handle = memory.vector_type(vector)
     length = memory.type_array_size(handle)
-    slot = np.array([handle])
-    memory.destroy_type(address_of(slot))
+    memory.release_type(handle)
     return length
 
 

@@ -34,6 +34,15 @@ def write_bytes(vector: int, slots: int, row: int, address: int, length: int) ->
 
 
 @njit
+def write_array(vector: int, slots: int, row: int, raw: np.ndarray) -> None:
+    """The same of the bytes in an array.
+
+    Being an argument keeps the array: a variable whose address is taken is freed after its last use by name.
+    """
+    write_bytes(vector, slots, row, address_of(raw), len(raw))
+
+
+@njit
 def decode(raw: np.ndarray) -> str:
     """Read UTF-8, which DuckDB guarantees to be valid. Pure ASCII is not copied: it stays where it is."""
     characters, widest = 0, 0

@@ -30,7 +30,7 @@ from .memory import (
     vector_validity,
 )
 from .sqltypes import SqlType
-from .strings import encode, write_bytes
+from .strings import encode, write_array, write_bytes
 
 
 class Writer(NamedTuple):
@@ -150,8 +150,7 @@ def _value_writer(type_: SqlType) -> Writer:
             if value._is_ascii:
                 write_bytes(place[0], place[1], row, text_address(value), len(value))
             else:
-                raw = encode(value)
-                write_bytes(place[0], place[1], row, address_of(raw), len(raw))
+                write_array(place[0], place[1], row, encode(value))
 
         return Writer(_open_result, write_text)
     if type_.name == "BLOB":
@@ -161,7 +160,7 @@ def _value_writer(type_: SqlType) -> Writer:
             raw = np.empty(len(value), np.uint8)
             for index in range(len(value)):
                 raw[index] = value[index]
-            write_bytes(place[0], place[1], row, address_of(raw), len(raw))
+            write_array(place[0], place[1], row, raw)
 
         return Writer(_open_result, write_blob)
     if type_.name in ("LIST", "ARRAY"):
