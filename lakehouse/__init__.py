@@ -1,6 +1,6 @@
 """Tables on disk: a directory of Delta tables as one database (`Lake`), and the scan that reads any Delta table."""
 
-from . import functions
+from . import functions, kept_rows
 from .lake import Lake, open
 
-__all__ = ["open", "Lake", "functions"]
+__all__ = ["open", "Lake", "functions", "kept_rows"]

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
 
 
 @table
-def lake_scan(path: str, version: int | None = None) -> "pa.RecordBatchReader":
+def lake_scan(
+    path: str, version: int | None = None, timestamp: str | None = None, partition_timezone: str = "UTC"
+) -> "pa.RecordBatchReader":
     """Read a Delta table, at its newest version or at an earlier one.
 
     The rows are streamed: memory stays bounded whatever the size of the table. Inside a `Lake` the tables are views,
@@ -19,6 +21,10 @@ def lake_scan(path: str, version: int | None = None) -> "pa.RecordBatchReader":
     ----------
     path : the table's directory on a local disk; a relative path starts at the working directory.
     version : the version to read, from 0 on; the newest by default.
+    timestamp : read the version that was the newest at this time, such as ``'2026-01-31 12:00:00+01'``; UTC without a
+        zone.
+    partition_timezone : the zone of timestamps that rows are partitioned by; the log leaves it out, and some writers
+        meant their own.
 
     Returns
     -------
@@ -30,7 +36,7 @@ def lake_scan(path: str, version: int | None = None) -> "pa.RecordBatchReader":
     FileNotFoundError
         If there is no Delta table at ``path``, or one of the version's data files is gone.
     ValueError
-        If the table has no such version.
+        If the table has no such version, its log is damaged, or it needs a feature that is not known.
 
     References
     ----------
@@ -43,11 +49,11 @@ def lake_scan(path: str, version: int | None = None) -> "pa.RecordBatchReader":
     from .scan import read
     from .snapshot import open_snapshot
 
-    return read(open_snapshot(path, version, ""))
+    return read(open_snapshot(path, version, "", timestamp), partition_timezone)
 
 
 @scalar(form="arrow", nulls=True)
-def lake_scan_sql(path: str, version: int | None = None) -> str:
+def lake_scan_sql(path: str, version: int | None = None, predicate: str | None = None) -> str:
     """Write the SELECT over Parquet files that reads a Delta table; ``FROM query(lake_scan_sql('t'))`` runs it.
 
     DuckDB's ``query`` takes the text while it binds a statement. A view over it therefore reads the newest version each
@@ -57,6 +63,8 @@ def lake_scan_sql(path: str, version: int | None = None) -> str:
     ----------
     path : the table's directory on a local disk; a relative path starts at the working directory.
     version : the version to read, from 0 on; NULL, the default, is the newest.
+    predicate : leave out the files in which no row can meet this SQL condition, by what the log knows of them; the rows
+        of the others are not filtered.
 
     Returns
     -------
@@ -68,7 +76,7 @@ def lake_scan_sql(path: str, version: int | None = None) -> str:
     FileNotFoundError
         If there is no Delta table at ``path``, or one of the version's data files is gone.
     ValueError
-        If the table has no such version.
+        If the table has no such version, or the predicate is no SQL condition.
 
     References
     ----------
@@ -80,11 +88,54 @@ def lake_scan_sql(path: str, version: int | None = None) -> str:
     """
     import pyarrow as pa
 
+    from .pruning import kept_files
     from .scan import scan_sql
     from .snapshot import open_snapshot
 
     paths: Any = path  # columns: the annotations are the types of their values
-    versions: Any = version if version is not None else pa.nulls(len(paths))
-    pairs = zip(paths.to_pylist(), versions.to_pylist(), strict=True)
-    texts = [None if each is None else scan_sql(open_snapshot(each, chosen, "")) for each, chosen in pairs]
+    columns: list[Any] = [pa.nulls(len(paths)) if column is None else column for column in (version, predicate)]
+    versions, predicates = (column.to_pylist() for column in columns)
+    texts: list[str | None] = []
+    for place, chosen, condition in zip(paths.to_pylist(), versions, predicates, strict=True):
+        snapshot = None if place is None else open_snapshot(place, chosen, "")
+        files = kept_files(snapshot, condition) if snapshot and condition is not None else None
+        texts.append(scan_sql(snapshot, files) if snapshot else None)
     return pa.array(texts, pa.string())  # type: ignore[no-any-return]
+
+
+@table
+def lake_explain(path: str, predicate: str, version: int | None = None) -> "pa.Table":
+    """Tell which files of a Delta table a scan with a predicate reads, and why.
+
+    Parameters
+    ----------
+    path : the table's directory on a local disk.
+    predicate : a SQL condition on the table's columns.
+    version : the version to read, from 0 on; the newest by default.
+
+    Returns
+    -------
+    TABLE
+        A row per file, oldest first: ``file`` VARCHAR, ``decision`` VARCHAR (``skip``: no row can meet the predicate;
+        ``all``: every row does; ``scan``: some may), ``reason`` VARCHAR (what the log knows of the columns that were
+        looked at), ``rows`` BIGINT and ``size`` BIGINT (bytes).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no Delta table at ``path``.
+    ValueError
+        If the table has no such version, or the predicate is no SQL condition.
+
+    References
+    ----------
+    Armbrust and others: Delta Lake, PVLDB 13 (2020), section 3.2.
+
+    Examples
+    --------
+    FROM lake_explain('ironlake-demo/digits', 'label = 3');
+    """
+    from .pruning import decisions
+    from .snapshot import open_snapshot
+
+    return decisions(open_snapshot(path, version, ""), predicate)

@@ -4,26 +4,31 @@ A Delta table is a list of Parquet files. DuckDB reads such a list in parallel a
 files, as long as the list stands in the query. So the plan of a scan is SQL text::
 
     SELECT <columns, in the table's order>
-    FROM read_parquet([<files of this version>], schema := <column name -> type, missing ones NULL>)
+    FROM read_parquet([<files of this version>], schema := <name or number in the file -> name, type; else NULL>)
 
+- The schema comes from the log, so files written before a column was added read as NULL there, and columns that were
+  renamed are found by the name or the number that they have in the files.
 - Partition columns are not in the files. Each is a list literal with one value a file, indexed by DuckDB's virtual
   column ``file_index``; a filter on it then skips files before they are opened.
-- The schema comes from the log, so files written before a column was added read as NULL there.
-
-Tables that this cannot express (see `why_arrow`) are read through deltalake's own Arrow scan.
+- Files with deletion vectors are a SELECT of their own, UNION ALL: it asks ``lake_row_kept`` about each row.
 """
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
-from pathlib import Path
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from .schema import quote_name, quote_text, sql_type
+import numpy as np
+
+from ironlake.udf.engine import machine
+
+from .deletion_vectors import deleted_rows
+from .schema import converted, field_id, partition_text, physical_name, physical_type, quote_name, quote_text, sql_type
 from .snapshot import Snapshot
+from .storage import database
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
 #: Rows in a batch of a streamed scan: 1 MB a column of doubles.
@@ -33,82 +38,117 @@ BATCH_ROWS = 131_072
 _VIRTUAL_COLUMNS = {"file_index", "file_row_number", "filename"}
 
 
-def scan_sql(snapshot: Snapshot) -> str:
-    """The SELECT that reads one version of a table.
+def scan_sql(snapshot: Snapshot, files: Sequence[int] | None = None, zone: str = "UTC") -> str:
+    """The SELECT that reads one version of a table, or some of its files.
+
+    `zone` is the time zone of partition values that are timestamps: the log leaves it out, and few writers do not mean
+    UTC.
 
     Raises
     ------
     FileNotFoundError
         A data file of this version is gone; vacuum removes the files of old versions.
     """
-    _check_files(snapshot)
-    if why_arrow(snapshot):
-        return f"SELECT * FROM lake_scan({quote_text(str(snapshot.path))}, version => {snapshot.version})"
-    return _parquet_sql(snapshot)
-
-
-def read(snapshot: Snapshot) -> pa.RecordBatchReader:
-    """Stream one version of a table as Arrow batches, in bounded memory."""
-    import pyarrow as pa
-
-    _check_files(snapshot)
-    if why_arrow(snapshot):
-        return pa.RecordBatchReader.from_stream(snapshot.delta.scan()).cast(snapshot.schema)
-    return _database().cursor().sql(_parquet_sql(snapshot)).to_arrow_reader(BATCH_ROWS)
-
-
-@cache
-def _database() -> duckdb.DuckDBPyConnection:
-    """The database that streams tables; opening one for each stream would cost more than reading a small table."""
-    import duckdb
-
-    return duckdb.connect()
-
-
-def why_arrow(snapshot: Snapshot) -> str | None:
-    """Why a table has to be read through deltalake's Arrow scan; None if DuckDB can read its files directly."""
-    features = snapshot.delta.protocol().reader_features or []
-    if "deletionVectors" in features and any(batch.num_rows for batch in snapshot.delta.deletion_vectors()):
-        return "it has deletion vectors"
-    if snapshot.delta.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
-        return "its columns are mapped to other names in the files"
-    if _VIRTUAL_COLUMNS & {name.lower() for name in snapshot.schema.names}:
-        return "a column is named like a virtual column of read_parquet"
-    if "tz=UTC" in str(snapshot.schema.types) and any(_has_int96(file) for file in snapshot.files):
-        return "it has INT96 timestamps, to which DuckDB gives no time zone"
-    return None
-
-
-def _parquet_sql(snapshot: Snapshot) -> str:
-    types = {field.name: sql_type(field.type) for field in snapshot.schema}
-    if not snapshot.files:
-        columns = ", ".join(f"NULL::{type_} AS {quote_name(name)}" for name, type_ in types.items())
+    chosen = range(len(snapshot.files)) if files is None else files
+    _check_files(snapshot, chosen)
+    if not len(chosen):
+        columns = ", ".join(f"NULL::{sql_type(field.type)} AS {quote_name(field.name)}" for field in snapshot.schema)
         return f"SELECT {columns} LIMIT 0"
-    columns = ", ".join(_column_sql(name, type_, snapshot.partitions.get(name)) for name, type_ in types.items())
-    files = ", ".join(map(quote_text, snapshot.files))
-    stored = ", ".join(
-        f"{quote_text(name)}: {{name: {quote_text(name)}, type: {quote_text(type_)}, default_value: NULL}}"
-        for name, type_ in types.items()
-        if name not in snapshot.partitions
+    vectors = snapshot.state.files["vector"]
+    zoned = "tz=UTC" in str(snapshot.schema.types)
+    kinds: dict[tuple[bool, bool], list[int]] = {}
+    for index in chosen:
+        kind = vectors[index].is_valid, zoned and _has_int96(snapshot.files[index])
+        kinds.setdefault(kind, []).append(index)
+    return " UNION ALL ".join(_select(snapshot, indexes, *kind, zone) for kind, indexes in kinds.items())
+
+
+def read(snapshot: Snapshot, zone: str = "UTC") -> pa.RecordBatchReader:
+    """Stream one version of a table as Arrow batches, in bounded memory."""
+    return database().cursor().sql(scan_sql(snapshot, zone=zone)).to_arrow_reader(BATCH_ROWS)
+
+
+def _select(snapshot: Snapshot, indexes: list[int], deleted: bool, int96: bool, zone: str) -> str:
+    """The SELECT over files that are alike: whether rows of them are deleted, whether their timestamps lack a zone."""
+    mapped = snapshot.mapping != "none"
+    columns, stored = [], []
+    for field in snapshot.schema:
+        name = quote_name(field.name)
+        if field.name in snapshot.partitions:
+            values = [snapshot.partitions[field.name][index] for index in indexes]
+            columns.append(f"{_constants(values, field.type, zone)} AS {name}")
+        elif str(field.type) == "null":
+            columns.append(f"NULL AS {name}")
+        else:
+            inner = _inner_name(field.name, snapshot.schema.names)
+            type_ = physical_type(field.type, mapped, int96)
+            value = converted(quote_name(inner), type_, field.type)
+            columns.append(name if value == name else f"{value} AS {name}")
+            key = (
+                str(field_id(field))
+                if snapshot.mapping == "id"
+                else quote_text(physical_name(field) if mapped else field.name)
+            )
+            stored.append(
+                f"{key}: {{name: {quote_text(inner)}, type: {quote_text(sql_type(type_))}, default_value: NULL}}"
+            )
+    files = ", ".join(quote_text(snapshot.files[index]) for index in indexes)
+    query = (
+        f"SELECT {', '.join(columns)} FROM read_parquet([{files}], hive_partitioning := false, "
+        f"schema := MAP {{{', '.join(stored)}}})"
     )
-    return f"SELECT {columns} FROM read_parquet([{files}], hive_partitioning := false, schema := MAP {{{stored}}})"
+    if deleted:
+        numbers = ", ".join(str(_pinned(snapshot, index)) for index in indexes)
+        query += f" WHERE lake_row_kept(([{numbers}]::BIGINT[])[file_index::BIGINT + 1], file_row_number::BIGINT)"
+    return query
 
 
-def _column_sql(name: str, type_: str, values: list[str | None] | None) -> str:
-    """One column of the SELECT; `values` holds a partition column's value in each file."""
-    if values is None:
-        return quote_name(name)
-    literals = ", ".join("NULL" if value is None else quote_text(value) for value in values)
-    return f"([{literals}]::{type_}[])[file_index::BIGINT + 1] AS {quote_name(name)}"
+def _constants(values: list[str | None], type_: pa.DataType, zone: str) -> str:
+    """A partition column: a value for each file, as the log writes it, by the file that a row is from."""
+    if zone != "UTC" and str(type_).endswith("tz=UTC]"):
+        import pyarrow as pa
+
+        local = _constants(values, pa.timestamp("us"), zone)
+        return f"timezone({quote_text(zone)}, {local})"
+    texts = ["NULL" if value is None else quote_text(partition_text(value, type_)) for value in values]
+    return f"([{', '.join(texts)}]::{sql_type(type_)}[])[file_index::BIGINT + 1]"
 
 
-def _check_files(snapshot: Snapshot) -> None:
-    missing = [file for file in snapshot.files if not Path(file).exists()]
+def _inner_name(name: str, names: list[str]) -> str:
+    """The name that a column has inside the scan: its own, unless that is one of a virtual column."""
+    if name.lower() not in _VIRTUAL_COLUMNS:
+        return name
+    taken = {other.lower() for other in names}
+    inner = f"{name}_"
+    while inner.lower() in taken:
+        inner += "_"
+    return inner
+
+
+_numbers: dict[tuple[str, str, int], int] = {}
+
+
+def _pinned(snapshot: Snapshot, index: int) -> int:
+    """The number under which compiled code finds the deleted rows of a file: their count of bits, and the bits."""
+    vector = snapshot.state.files["vector"][index].as_py()
+    key = snapshot.storage.root, vector["storageType"] + vector["pathOrInlineDv"], vector["offset"] or 0
+    if key not in _numbers:
+        rows = deleted_rows(snapshot.storage, vector)
+        bits = np.zeros(int(rows[-1]) + 1 if len(rows) else 0, np.uint8)
+        bits[rows] = 1
+        content = np.packbits(bits, bitorder="little")
+        _numbers[key] = machine.pin(np.concatenate([np.array([len(bits)], np.int64).view(np.uint8), content]))
+    return _numbers[key]
+
+
+def _check_files(snapshot: Snapshot, chosen: Sequence[int]) -> None:
+    files = [snapshot.files[index] for index in chosen]
+    missing = [file for file, there in zip(files, snapshot.storage.exist(files), strict=True) if not there]
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise FileNotFoundError(
-            f"version {snapshot.version} of the table {str(snapshot.path)!r} needs the data file {missing[0]!r}{others}"
-            ", which is gone; was the table vacuumed?"
+            f"version {snapshot.version} of the table {snapshot.storage.root!r} needs the data file {missing[0]!r}"
+            f"{others}, which is gone; was the table vacuumed?"
         )
 
 

@@ -6,8 +6,10 @@ lists, structs and maps of these. Everything here happens on schemas, before the
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,6 +64,144 @@ def sql_type(arrow_type: pa.DataType) -> str:
     if is_.is_decimal(arrow_type):
         return f"DECIMAL({arrow_type.precision}, {arrow_type.scale})"
     return _SQL_NAMES[str(arrow_type)]
+
+
+#: Delta's names of primitive types.
+_DELTA_NAMES = {
+    "string": "string",
+    "long": "int64",
+    "integer": "int32",
+    "short": "int16",
+    "byte": "int8",
+    "float": "float32",
+    "double": "float64",
+    "boolean": "bool_",
+    "binary": "binary",
+    "date": "date32",
+    "void": "null",
+}
+_ZONE = re.compile(r"(Z|[+-]\d\d(:?\d\d)?)$")
+_PHYSICAL_NAME, _FIELD_ID = b"delta.columnMapping.physicalName", b"delta.columnMapping.id"
+
+
+def logged_schema(text: str | None) -> pa.Schema:
+    """The schema that a log's ``schemaString`` says; a field's metadata are kept, each value as JSON.
+
+    Raises
+    ------
+    ValueError
+        The text is no schema, or a column has a type that is not known.
+    """
+    import pyarrow as pa
+
+    if not text:
+        raise ValueError("the log has no schema")
+    try:
+        fields = json.loads(text)["fields"]
+        return pa.schema([_logged_field(field) for field in fields])
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"the log has a schema that cannot be read: {error!r}") from None
+
+
+def _logged_field(field: dict[str, Any], path: str = "") -> pa.Field:
+    import pyarrow as pa
+
+    name = f"{path}{field['name']}"
+    metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in field["metadata"].items()}
+    return pa.field(field["name"], _logged_type(field["type"], name), field["nullable"], metadata)
+
+
+def _logged_type(kind: Any, column: str) -> pa.DataType:
+    import pyarrow as pa
+
+    if isinstance(kind, dict):
+        if kind["type"] == "struct":
+            return pa.struct([_logged_field(field, f"{column}.") for field in kind["fields"]])
+        if kind["type"] == "array":
+            return pa.list_(_logged_type(kind["elementType"], f"{column}[]"))
+        key, value = kind["keyType"], kind["valueType"]
+        return pa.map_(_logged_type(key, f"{column}.key"), _logged_type(value, f"{column}.value"))
+    if kind in ("timestamp", "timestamp_ntz"):
+        return pa.timestamp("us", "UTC" if kind == "timestamp" else None)
+    if found := re.fullmatch(r"decimal\(\s*(\d+)\s*,\s*(-?\d+)\s*\)", kind):
+        return pa.decimal128(int(found[1]), int(found[2]))
+    if kind == "decimal":
+        return pa.decimal128(10, 0)
+    if kind not in _DELTA_NAMES:
+        raise ValueError(f"column {column!r} is of the type {kind!r}, which is not known")
+    return getattr(pa, _DELTA_NAMES[kind])()
+
+
+def physical_name(field: pa.Field) -> str:
+    """The name of a column in the data files, in partition values and in statistics, where columns are mapped."""
+    metadata = field.metadata or {}
+    return metadata[_PHYSICAL_NAME].decode() if _PHYSICAL_NAME in metadata else str(field.name)
+
+
+def field_id(field: pa.Field) -> int:
+    """The number of a column in the data files, where columns are mapped by it."""
+    return int((field.metadata or {})[_FIELD_ID])
+
+
+def physical_type(type_: pa.DataType, mapped: bool, int96: bool) -> pa.DataType:
+    """A type as the data files have it.
+
+    Where columns are ``mapped`` the fields of STRUCTs have their physical names; as ``int96`` timestamps have no zone.
+    """
+    import pyarrow as pa
+    import pyarrow.types as is_
+
+    def within(part: pa.DataType) -> pa.DataType:
+        return physical_type(part, mapped, int96)
+
+    if is_.is_struct(type_):
+        return pa.struct([(physical_name(field) if mapped else field.name, within(field.type)) for field in type_])
+    if is_.is_list(type_):
+        return pa.list_(within(type_.value_type))
+    if is_.is_map(type_):
+        return pa.map_(within(type_.key_type), within(type_.item_type))
+    return pa.timestamp("us") if int96 and is_.is_timestamp(type_) else type_
+
+
+def converted(value: str, source: pa.DataType, target: pa.DataType, depth: int = 0) -> str:
+    """SQL that turns a value of a physical type into the table's; ``value`` is SQL itself."""
+    import pyarrow.types as is_
+
+    if sql_type(source) == sql_type(target):
+        return value
+    if is_.is_timestamp(source):
+        return f"timezone('UTC', {value})"
+    if is_.is_struct(source):
+        fields = ", ".join(
+            f"{quote_name(after.name)} := "
+            + converted(f"{value}[{quote_text(before.name)}]", before.type, after.type, depth)
+            for before, after in zip(source, target, strict=True)
+        )
+        return f"CASE WHEN {value} IS NOT NULL THEN struct_pack({fields}) END"
+    element = f"element{depth}"
+    if is_.is_list(source):
+        inner = converted(element, source.value_type, target.value_type, depth + 1)
+        return f"list_transform({value}, lambda {element}: {inner})"
+    key = converted(f"{element}['key']", source.key_type, target.key_type, depth + 1)
+    item = converted(f"{element}['value']", source.item_type, target.item_type, depth + 1)
+    entries = f"list_transform(map_entries({value}), lambda {element}: {{'key': {key}, 'value': {item}}})"
+    return f"CASE WHEN {value} IS NOT NULL THEN map_from_entries({entries}) END"
+
+
+def partition_text(value: str, type_: pa.DataType) -> str:
+    """A partition value as text that DuckDB casts: the log leaves out the zone, UTC, and escapes bytes."""
+    import pyarrow.types as is_
+
+    if is_.is_timestamp(type_):
+        return value if type_.tz is None or _ZONE.search(value) else f"{value}+00"
+    if is_.is_binary(type_):
+        return "".join(rf"\x{ord(character) & 0xFF:02X}" for character in _unescaped(value))
+    return value
+
+
+def _unescaped(value: str) -> str:
+    r"""A binary partition value, whose bytes may be written as ``\u00AB``."""
+    return re.sub(r"\\u00([0-9A-Fa-f]{2})", lambda match: chr(int(match[1], 16)), value)
 
 
 def stored_schema(schema: pa.Schema) -> pa.Schema:

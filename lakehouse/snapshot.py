@@ -1,16 +1,22 @@
-"""One version of a Delta table: its schema, its data files and each file's partition values, read from the log.
+"""One version of a Delta table: its schema, its data files and what the log knows of each.
 
-The `deltalake` library replays the log. Nothing here opens a data file.
+Nothing here opens a data file.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import functools
 import re
+import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
+from typing import TYPE_CHECKING
+
+from .log import FOLDER, Log, LogError, Segment, State, VersionError, replay
+from .protocol import check_readable, mapping_mode
+from .schema import logged_schema, physical_name
+from .storage import Storage
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Characters in a path that the deltalake library mistakes for URL syntax, or DuckDB for a pattern of file names.
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f%*?\[\]\\^|]")
+#: Snapshots that are kept for the next query.
+_KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -26,32 +34,87 @@ class Snapshot:
 
     Attributes
     ----------
-    path : pathlib.Path
-        The table's directory, absolute.
-    version : int
-        The version that this is.
-    schema : pyarrow.Schema
-        The columns, in order, with the types that Delta gives them.
-    files : list of str
-        The data files, as absolute paths, oldest first.
-    partitions : dict of str to list of (str or None)
-        For each partition column, its value in each of the files, as text that DuckDB casts to the column's type.
-    rows : int or None
-        Rows in all files, deleted ones included; None when a writer left the numbers out.
-    size : int
-        Bytes in all files.
-    delta : deltalake.DeltaTable
-        The same version, as deltalake sees it.
+    storage : Storage
+        Where the table is.
+    segment : Segment
+        The files of the log that it was read from.
+    state : State
+        What they say.
     """
 
-    path: Path
-    version: int
-    schema: pa.Schema
-    files: list[str]
-    partitions: dict[str, list[str | None]]
-    rows: int | None
-    size: int
-    delta: DeltaTable
+    storage: Storage
+    segment: Segment
+    state: State
+
+    @property
+    def path(self) -> Path:
+        """The table's directory, absolute."""
+        return Path(self.storage.root)
+
+    @property
+    def version(self) -> int:
+        """The version that this is."""
+        return self.segment.version
+
+    @functools.cached_property
+    def schema(self) -> pa.Schema:
+        """The columns, in order, with the types that Delta gives them."""
+        return logged_schema(self.state.metadata.get("schemaString"))
+
+    @property
+    def mapping(self) -> str:
+        """How columns are found in the files: ``none``, ``name`` or ``id``."""
+        return mapping_mode(self.state.protocol, self.state.metadata)
+
+    @property
+    def configuration(self) -> dict[str, str]:
+        """The properties of the table."""
+        return self.state.metadata.get("configuration") or {}
+
+    @property
+    def partition_columns(self) -> list[str]:
+        """The columns by whose values files are separated."""
+        return list(self.state.metadata.get("partitionColumns") or ())
+
+    @functools.cached_property
+    def files(self) -> list[str]:
+        """The data files, as DuckDB reads them, oldest first."""
+        return [self.storage.locate(path) for path in self.state.files["path"].to_pylist()]
+
+    @functools.cached_property
+    def partitions(self) -> dict[str, list[str | None]]:
+        """For each partition column, its value in each of the files, as the log has it."""
+        maps = [dict(entry or ()) for entry in self.state.files["partition"].to_pylist()]
+        names = {name: physical_name(self.schema.field(name)) for name in self.partition_columns}
+        if self.mapping == "none":
+            names = {name: name for name in names}
+        return {name: [values.get(physical) or None for values in maps] for name, physical in names.items()}
+
+    @property
+    def rows(self) -> int | None:
+        """Rows in all files, deleted ones left out; None where a writer left the numbers out."""
+        from .storage import database
+
+        files = self.state.files  # noqa: F841 - DuckDB finds it by its name
+        (total, known, count) = database().sql(
+            "SELECT sum((stats->>'numRecords')::BIGINT - coalesce(vector.cardinality, 0)), "
+            "count(stats->>'numRecords'), count(*) FROM files"
+        ).fetchall()[0]  # fmt: skip
+        return int(total or 0) if known == count else None
+
+    @property
+    def size(self) -> int:
+        """Bytes in all files."""
+        import pyarrow.compute as pc
+
+        return int(pc.sum(self.state.files["size"]).as_py() or 0)
+
+    @functools.cached_property
+    def delta(self) -> DeltaTable:
+        """The same version, as the deltalake library sees it."""
+        from deltalake import DeltaTable
+
+        return DeltaTable(self.storage.root, version=self.version)
 
 
 def usable_path(path: str | Path, where: str) -> Path:
@@ -78,11 +141,17 @@ def usable_path(path: str | Path, where: str) -> Path:
 
 def is_table(path: Path) -> bool:
     """Whether a directory is a Delta table."""
-    return (path / "_delta_log").is_dir()
+    return (path / FOLDER).is_dir()
 
 
-def open_snapshot(path: str | Path, version: int | None, where: str) -> Snapshot:
-    """Read one version of a table from its log; the newest one when `version` is None.
+_cache: dict[tuple[str, int], Snapshot] = {}
+_lock = threading.Lock()
+
+
+def open_snapshot(
+    path: str | Path, version: int | None, where: str, timestamp: dt.datetime | str | None = None
+) -> Snapshot:
+    """Read one version of a table from its log; the newest one when neither `version` nor `timestamp` is given.
 
     `where` starts the error messages, such as ``"Lake.table('sales'): "``.
 
@@ -91,70 +160,50 @@ def open_snapshot(path: str | Path, version: int | None, where: str) -> Snapshot
     FileNotFoundError
         There is no Delta table at `path`; the message points to the table that encloses it, or that it holds.
     ValueError
-        The table has no such version; the message gives the range that it has.
+        The table has no such version, the log is damaged, or the table needs a feature that is not known.
     """
-    from deltalake import DeltaTable
-    from deltalake.exceptions import DeltaError
-
     directory = usable_path(path, where)
     if not is_table(directory):
         raise FileNotFoundError(f"{where}{_not_a_table(directory)}")
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 0):
         raise ValueError(f"{where}version is {version!r}; expected an integer from 0 on, or None for the newest")
+    if version is not None and timestamp is not None:
+        raise ValueError(f"{where}both version and timestamp are given; expected one of them")
+    storage = Storage.of(str(directory))
     try:
-        delta = DeltaTable(str(directory), version=version)
-    except DeltaError as error:
-        oldest, newest = _version_range(directory)
-        if version is not None and oldest <= newest and not oldest <= version <= newest:
-            raise ValueError(
-                f"{where}the table {str(directory)!r} has no version {version}; available are {oldest} to {newest}"
-            ) from None
-        raise ValueError(f"{where}the log of the table {str(directory)!r} cannot be read: {error}") from error
-    return _snapshot(directory, delta)
+        log = Log(storage)
+        if log.is_empty:
+            raise LogError("the log has no commits")
+        if timestamp is not None:
+            version = log.version_at(_time(timestamp))
+        segment = log.segment(version)
+        key = storage.root, segment.version
+        found = _cache.get(key)
+        if found is not None and found.segment == segment:
+            return found
+        state = replay(storage, segment)
+        check_readable(state.protocol)
+        snapshot = Snapshot(storage, segment, state)
+        snapshot.schema  # noqa: B018 - types that are not known are told here
+    except VersionError as error:
+        raise ValueError(f"{where}the table {str(directory)!r} {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{where}the table {str(directory)!r} cannot be read: {error}") from error
+    with _lock:
+        _cache[key] = snapshot
+        while len(_cache) > _KEPT:
+            del _cache[next(iter(_cache))]
+    return snapshot
 
 
-def _snapshot(directory: Path, delta: DeltaTable) -> Snapshot:
-    import pyarrow as pa
-
-    # Oldest file first, so that rows come back in the order in which they were written.
-    adds = pa.table(delta.get_add_actions()).sort_by([("modification_time", "ascending"), ("path", "ascending")])
-    partition_columns = delta.metadata().partition_columns
-    rows = adds["num_records"].to_pylist() if "num_records" in adds.column_names else [None] * len(adds)
-    return Snapshot(
-        path=directory,
-        version=delta.version(),
-        schema=pa.schema(delta.schema().to_arrow()),
-        files=[_local_file(directory, path) for path in adds["path"].to_pylist()],
-        partitions={
-            name: [_partition_text(values[name]) for values in adds["partition"].to_pylist()]
-            for name in partition_columns
-        },
-        rows=None if None in rows else sum(rows),
-        size=sum(adds["size_bytes"].to_pylist()),
-        delta=delta,
-    )
-
-
-def _local_file(directory: Path, logged: str) -> str:
-    """The file that the log means: its paths are URL-encoded, and relative to the table unless they are absolute."""
-    url = urlsplit(logged)
-    if url.scheme == "file":
-        return url2pathname(url.path)
-    if url.scheme:
-        raise ValueError(f"the table {str(directory)!r} has a file at {logged!r}; expected files on a local disk")
-    return str(directory / unquote(logged))
-
-
-def _partition_text(value: Any) -> str | None:
-    """A partition value as text that DuckDB casts back to the same value."""
-    if isinstance(value, bytes):
-        return "".join(rf"\x{byte:02X}" for byte in _unescape(value))
-    return None if value is None else str(value)
-
-
-def _unescape(logged: bytes) -> bytes:
-    r"""The bytes of a binary partition value; delta-rs logs byte 0xAB as the six characters ``\u00AB``."""
-    return re.sub(rb"\\u00([0-9A-Fa-f]{2})", lambda match: bytes.fromhex(match[1].decode()), logged)
+def _time(given: dt.datetime | str) -> dt.datetime:
+    """A time with a zone, UTC where none is given."""
+    if isinstance(given, str):
+        try:
+            given = dt.datetime.fromisoformat(given)
+        except ValueError:
+            raise ValueError(f"timestamp is {given!r}; expected one such as '2026-01-31 12:00:00+01'") from None
+    return given if given.tzinfo else given.replace(tzinfo=dt.UTC)
 
 
 def _not_a_table(directory: Path) -> str:
@@ -170,12 +219,3 @@ def _not_a_table(directory: Path) -> str:
     if directory.is_dir() and (tables := sorted(child.name for child in directory.iterdir() if is_table(child))):
         return f"{problem}; it holds the tables {', '.join(tables)}"
     return problem
-
-
-def _version_range(directory: Path) -> tuple[int, int]:
-    """The oldest and the newest version that the log can still rebuild; (0, -1) when there is none."""
-    names = [entry.name for entry in (directory / "_delta_log").iterdir()]
-    commits = {int(name[:20]) for name in names if re.fullmatch(r"\d{20}\.json", name)}
-    checkpoints = {int(name[:20]) for name in names if re.match(r"\d{20}\.checkpoint", name)}
-    starts = checkpoints | (commits & {0})
-    return (min(starts), max(commits | checkpoints)) if starts else (0, -1)

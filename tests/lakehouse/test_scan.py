@@ -12,7 +12,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 import ironlake
-from ironlake.lakehouse.scan import scan_sql, why_arrow
+from ironlake.lakehouse.scan import scan_sql
 from ironlake.lakehouse.snapshot import open_snapshot
 
 UTC = dt.UTC
@@ -141,7 +141,6 @@ def test_column_mapping(con, tmp_path, mode):
     path = tmp_path / "t"
     table = pa.table({"id": [1, 2], "a b": ["x", None]})
     write_deltalake(path, table, configuration={"delta.columnMapping.mode": mode})
-    assert "mapped" in why_arrow(open_snapshot(path, None, ""))
     assert both_ways(con, path).to_pylist() == table.to_pylist()
 
 
@@ -173,7 +172,6 @@ def test_deletion_vector(con, tmp_path):
         return actions
 
     rewrite_log(path, 0, delete_row_one)
-    assert "deletion vectors" in why_arrow(open_snapshot(path, None, ""))
     assert both_ways(con, path)["id"].to_pylist() == [0, 2, 3, 4]
 
 
@@ -194,7 +192,6 @@ def test_int96_timestamps_are_instants_whatever_the_session_time_zone(con, tmp_p
     file = Path(open_snapshot(path, None, "").files[0])
     pq.write_table(table, file, use_deprecated_int96_timestamps=True)
     rewrite_log(path, 0, lambda actions: [resized(action, file) for action in actions])
-    assert "INT96" in why_arrow(open_snapshot(path, None, ""))
     assert both_ways(con, path).to_pylist() == table.to_pylist()
 
 
@@ -300,9 +297,9 @@ class TestErrors:
     def test_damaged_log(self, con, tmp_path):
         write_deltalake(tmp_path / "t", pa.table({"id": [1]}))
         (tmp_path / "t" / "_delta_log" / f"{0:020}.json").write_text("nonsense")
-        self.fails(con, f"'{tmp_path / 't'}'", "the log of the table", "cannot be read")
+        self.fails(con, f"'{tmp_path / 't'}'", "cannot be read: a file of the log is damaged: Malformed JSON")
         (tmp_path / "t" / "_delta_log" / f"{0:020}.json").unlink()
-        self.fails(con, f"'{tmp_path / 't'}'", "the log of the table", "cannot be read")
+        self.fails(con, f"'{tmp_path / 't'}'", "cannot be read: the log has no commits")
 
     def test_paths_that_would_be_misread(self, con):
         self.fails(con, "'s3://bucket/table'", "is a URL; expected a directory on a local disk")

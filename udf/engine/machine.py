@@ -72,6 +72,7 @@ def runtime() -> dict[str, int]:
     for name, address in addresses.items():
         llvm.add_symbol(name, address)
     addresses["engine"] = keep(engine)
+    addresses |= {name: engine.get_global_value_address(name) for name in _PINNED}
     return addresses
 
 
@@ -82,6 +83,29 @@ def keep(owner: Any) -> int:
     """Hold an object for the life of the process, as native code points into it."""
     _kept.append(owner)
     return id(owner)
+
+
+_PINNED = ("ironlake_pinned_count", "ironlake_pinned_table")
+_pinned: list[np.ndarray[Any, Any]] = []
+
+
+def pin(array: np.ndarray[Any, Any]) -> int:
+    """Make an array reachable for compiled code, where ``ironlake_pinned`` gives its address for this number.
+
+    It stays in memory for the life of the process, as a query may hold the number.
+    """
+    with _lock:
+        number = len(_pinned)
+        _pinned.append(array)
+        if number & (number - 1) == 0:  # the table is full: the next has twice the room
+            table = np.zeros(max(2 * number, 1), np.int64)
+            table[:number] = [each.ctypes.data for each in _pinned[:-1]]
+            keep(table)
+            ctypes.c_int64.from_address(runtime()[_PINNED[1]]).value = table.ctypes.data
+        table_address = ctypes.c_int64.from_address(runtime()[_PINNED[1]]).value
+        ctypes.c_int64.from_address(table_address + 8 * number).value = array.ctypes.data
+        ctypes.c_int64.from_address(runtime()[_PINNED[0]]).value = number + 1
+        return number
 
 
 def live_arrays() -> int:

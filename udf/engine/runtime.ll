@@ -28,6 +28,23 @@ define i64 @ironlake_count_live_arrays() {
   ret i64 %count
 }
 
+; Memory that compiled code reaches by a number; Python fills the table and never frees what is in it.
+@ironlake_pinned_count = global i64 0
+@ironlake_pinned_table = global ptr null
+
+define i64 @ironlake_pinned(i64 %number) {
+  %count = load atomic i64, ptr @ironlake_pinned_count acquire, align 8
+  %known = icmp ult i64 %number, %count
+  br i1 %known, label %found, label %unknown
+found:
+  %table = load ptr, ptr @ironlake_pinned_table
+  %slot = getelementptr i64, ptr %table, i64 %number
+  %address = load i64, ptr %slot
+  ret i64 %address
+unknown:
+  ret i64 0
+}
+
 define i64 @ironlake_state_size(ptr %info) {
   %declaration = call ptr @duckdb_aggregate_function_get_extra_info(ptr %info)
   %size = load atomic i64, ptr %declaration acquire, align 8

@@ -181,7 +181,7 @@ def decision_functions(model: SoftmaxModel, features: Vector) -> list[float]:
     Examples
     --------
     SELECT decision_function(m, [0.5]) AS scores
-    FROM (SELECT softmax_fit(i % 3, [i / 100]) AS m FROM range(100) t(i));
+    FROM (SELECT lbfgs_fit(i % 3, [i / 100]) AS m FROM range(100) t(i));
     """
     return _scores(model, features)
 
@@ -193,7 +193,7 @@ def predict_probabilities(model: SoftmaxModel, features: Vector) -> list[float]:
     Examples
     --------
     SELECT m.classes, predict_proba(m, [0.5]) AS probabilities
-    FROM (SELECT softmax_fit(i % 3, [i / 100]) AS m FROM range(100) t(i));
+    FROM (SELECT lbfgs_fit(i % 3, [i / 100]) AS m FROM range(100) t(i));
     """
     scores = _scores(model, features)
     powers = np.exp(scores - scores.max())
@@ -207,6 +207,6 @@ def predict_class(model: SoftmaxModel, features: Vector) -> str:
     Examples
     --------
     SELECT predict(m, [0.5]) AS label
-    FROM (SELECT softmax_fit(i % 3, [i / 100]) AS m FROM range(100) t(i));
+    FROM (SELECT lbfgs_fit(i % 3, [i / 100]) AS m FROM range(100) t(i));
     """
     return model.classes[np.argmax(_scores(model, features))]

@@ -1,0 +1,359 @@
+"""The transaction log of a Delta table: which of its files make up a version, and what their actions add up to.
+
+A commit is a file of JSON lines, each one action. A checkpoint is the state at a version, in Parquet (in one file, in
+parts, or with its files' actions in *sidecars*) or in JSON lines; a compacted file stands for a range of commits. The
+state of a version is the newest complete checkpoint up to it and the commits behind that: of the actions on a file,
+which is known by its path and its deletion vector, the newest counts, and of the others the newest of their kind.
+
+Source: the Delta transaction log protocol, https://github.com/delta-io/delta/blob/master/PROTOCOL.md.
+"""
+
+from __future__ import annotations
+
+import bisect
+import datetime as dt
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .schema import quote_name, quote_text
+from .storage import Storage, database
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+FOLDER = "_delta_log"
+_COMMIT = re.compile(r"(\d{20})\.json")
+_COMPACTED = re.compile(r"(\d{20})\.(\d{20})\.compacted\.json")
+_CLASSIC = re.compile(r"(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10}))?\.parquet")
+_WITH_UUID = re.compile(r"(\d{20})\.checkpoint\.[0-9a-zA-Z-]{36}\.(?:json|parquet)")
+_SIDECARS = f"{FOLDER}/_sidecars"
+
+_VECTOR = {"storageType": "VARCHAR", "pathOrInlineDv": "VARCHAR", "offset": "INTEGER", "cardinality": "BIGINT"}
+_VECTOR["sizeInBytes"] = "INTEGER"
+
+
+def _struct(fields: dict[str, str]) -> str:
+    return f"STRUCT({', '.join(f'{quote_name(name)} {type_}' for name, type_ in fields.items())})"
+
+
+#: What is read of the actions on files.
+_ADD = {
+    "path": "VARCHAR",
+    "partitionValues": "MAP(VARCHAR, VARCHAR)",
+    "size": "BIGINT",
+    "modificationTime": "BIGINT",
+    "stats": "VARCHAR",
+    "deletionVector": _struct(_VECTOR),
+    "baseRowId": "BIGINT",
+    "defaultRowCommitVersion": "BIGINT",
+}
+_REMOVE = {"path": "VARCHAR", "deletionVector": _struct(_VECTOR)}
+_OTHERS = ("metaData", "protocol", "txn", "domainMetadata")
+_COLUMNS = {"add": _struct(_ADD), "remove": _struct(_REMOVE), **dict.fromkeys(_OTHERS, "JSON")}
+_COLUMNS["sidecar"] = _struct({"path": "VARCHAR"})
+
+
+class LogError(ValueError):
+    """A log that cannot be read: with a gap, without a protocol, or damaged."""
+
+
+class VersionError(LogError):
+    """A version that a table does not have, or no longer."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The files of a log that make up a version.
+
+    Attributes
+    ----------
+    version : int
+        The version.
+    checkpoint : int or None
+        The version of the checkpoint, if there is one.
+    checkpoint_files : tuple of str
+        Its files.
+    commits : tuple of str
+        The commits behind it, compacted ones in place of those they stand for.
+    timestamp : datetime
+        When the last commit (or the checkpoint) was written, by the clock of the storage.
+    """
+
+    version: int
+    checkpoint: int | None
+    checkpoint_files: tuple[str, ...]
+    commits: tuple[str, ...]
+    timestamp: dt.datetime
+
+
+@dataclass(frozen=True)
+class State:
+    """What a log says of a table at a version.
+
+    Attributes
+    ----------
+    protocol, metadata : dict
+        The newest of these actions.
+    files : pyarrow.Table
+        The data files: path VARCHAR (not URL-encoded), partition MAP(VARCHAR, VARCHAR), size, modification_time BIGINT
+        (milliseconds since 1970), stats VARCHAR (JSON), vector STRUCT (the deletion vector), base_row_id BIGINT, oldest
+        first.
+    transactions : dict of str to int
+        The newest version of each application.
+    domains : dict of str to str
+        The configuration of each metadata domain.
+    """
+
+    protocol: dict[str, Any]
+    metadata: dict[str, Any]
+    files: pa.Table
+    transactions: dict[str, int]
+    domains: dict[str, str]
+
+
+class Log:
+    """The files of a log, as they are now."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.commits: dict[int, str] = {}
+        self._times: dict[str, dt.datetime] = {}
+        self._compacted: list[tuple[int, int, str]] = []
+        self._checkpoints: dict[int, list[tuple[str, ...]]] = {}
+        parts: dict[tuple[int, int], dict[int, str]] = {}
+        for entry in storage.entries(FOLDER):
+            name = entry.base_name
+            self._times[name] = entry.mtime
+            if found := _COMMIT.fullmatch(name):
+                self.commits[int(found[1])] = name
+            elif found := _COMPACTED.fullmatch(name):
+                self._compacted.append((int(found[1]), int(found[2]), name))
+            elif found := _WITH_UUID.fullmatch(name):
+                self._checkpoints.setdefault(int(found[1]), []).append((name,))
+            elif found := _CLASSIC.fullmatch(name):
+                if found[2] is None:
+                    self._checkpoints.setdefault(int(found[1]), []).append((name,))
+                else:
+                    parts.setdefault((int(found[1]), int(found[3])), {})[int(found[2])] = name
+        for (version, count), named in parts.items():
+            if sorted(named) == list(range(1, count + 1)):
+                self._checkpoints.setdefault(version, []).append(tuple(named[part] for part in sorted(named)))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is neither a commit nor a checkpoint."""
+        return not self.commits and not self._checkpoints
+
+    @property
+    def newest(self) -> int:
+        """The newest version."""
+        return max([*self.commits, *self._checkpoints])
+
+    @property
+    def oldest(self) -> int:
+        """The oldest version that can still be rebuilt; -1 if none can."""
+        start = self.newest
+        if start not in self.commits:
+            return start
+        while start - 1 in self.commits:
+            start -= 1
+        starts = [version for version in self._checkpoints if version >= start - 1]
+        return 0 if start == 0 else min(starts, default=-1)
+
+    def version_at(self, time: dt.datetime) -> int:
+        """The version that was the newest at a time.
+
+        Raises
+        ------
+        VersionError
+            There was none yet.
+        """
+        versions = [version for version in sorted(self.commits) if version >= self.oldest]
+        place = bisect.bisect_right(versions, time, key=self.committed)
+        if not place:
+            first = f"; the first commit that is left is of {self.committed(versions[0])}" if versions else ""
+            raise VersionError(f"has no version of {time}{first}")
+        return versions[place - 1]
+
+    def committed(self, version: int) -> dt.datetime:
+        """When a version was committed: what its commit says, if it does, else when its file was written."""
+        first = self.storage.read(self.storage.locate(f"{FOLDER}/{self.commits[version]}")).split(b"\n", 1)[0]
+        found = re.search(rb'"inCommitTimestamp"\s*:\s*(\d+)', first)
+        if found:
+            return dt.datetime.fromtimestamp(int(found[1]) / 1000, dt.UTC)
+        return self._times[self.commits[version]]
+
+    def segment(self, version: int | None = None) -> Segment:
+        """The files that make up a version, by default the newest.
+
+        Raises
+        ------
+        VersionError
+            There is no such version, or it was cleaned up.
+        LogError
+            A commit that it needs is missing.
+        """
+        newest = self.newest
+        if version is None:
+            version = newest
+        elif not 0 <= version <= newest:
+            raise VersionError(f"has no version {version}; available are {self.oldest} to {newest}")
+        bases = [base for base in self._checkpoints if base <= version]
+        base = max(bases, default=None)
+        start = 0 if base is None else base + 1
+        missing = next((each for each in range(start, version + 1) if each not in self.commits), None)
+        if missing is not None:
+            if base is None and missing == 0 and self.oldest >= 0:
+                raise VersionError(f"has no version {version}; available are {self.oldest} to {newest}")
+            raise LogError(f"the log has a gap: the commit of version {missing} is missing, version {version} needs it")
+        files = () if base is None else self._checkpoints[base][0]
+        commits = tuple(self._commits(start, version))
+        last = self.commits.get(version) or files[0]
+        return Segment(version, base, files, commits, self._times[last])
+
+    def _commits(self, start: int, stop: int) -> list[str]:
+        """The files of some versions."""
+        names = []
+        while start <= stop:
+            ranges = [(last, name) for first, last, name in self._compacted if first == start and last <= stop]
+            last, name = max(ranges, default=(start, self.commits[start]))
+            names.append(name)
+            start = last + 1
+        return names
+
+
+def replay(storage: Storage, segment: Segment) -> State:
+    """Read the files of a version, and reconcile their actions.
+
+    Raises
+    ------
+    LogError
+        A file of the log is damaged, or there is no protocol or no metadata.
+    """
+    import duckdb
+
+    connection = database()
+    try:
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE actions AS {_actions(connection, storage, segment)}")
+        others = connection.execute(
+            f"SELECT {', '.join(_OTHERS)} FROM actions WHERE coalesce({', '.join(_OTHERS)}) IS NOT NULL "
+            "ORDER BY version, position"
+        ).fetchall()
+        files = connection.sql(_FILES).to_arrow_table()
+        connection.execute("DROP TABLE actions")
+    except duckdb.Error as error:
+        told = str(error).splitlines()[0].split(": ", 1)[-1]
+        raise LogError(f"a file of the log is damaged: {told}") from error
+    newest: dict[str, Any] = {}
+    transactions, domains = {}, {}
+    for row in others:
+        for kind, text in zip(_OTHERS, row, strict=True):
+            action = json.loads(text) if text else None
+            if action is None:
+                continue
+            if kind == "txn":
+                transactions[action["appId"]] = action["version"]
+            elif kind == "domainMetadata":
+                domains[action["domain"]] = None if action.get("removed") else action.get("configuration")
+            else:
+                newest[kind] = action
+    for kind in ("protocol", "metaData"):
+        if kind not in newest:
+            raise LogError(f"the log has no {kind} action up to version {segment.version}")
+    return State(
+        newest["protocol"], newest["metaData"], files, transactions,
+        {name: text for name, text in domains.items() if text is not None},
+    )  # fmt: skip
+
+
+#: The files that are part of the table.
+_FILES = """
+WITH changes AS (
+    SELECT
+        version, position, add.path IS NOT NULL AS added, url_decode(coalesce(add.path, remove.path)) AS path,
+        coalesce(add.deletionVector, remove.deletionVector) AS vector, add.partitionValues AS partition,
+        add.size AS size, add.modificationTime AS modification_time, add.stats AS stats, add.baseRowId AS base_row_id
+    FROM actions WHERE add.path IS NOT NULL OR remove.path IS NOT NULL
+), newest AS (
+    FROM changes QUALIFY row_number() OVER (
+        PARTITION BY
+            regexp_replace(path, '^file:/+', '/'),
+            vector['storageType'], vector['pathOrInlineDv'], vector['offset']
+        ORDER BY version DESC, position DESC
+    ) = 1
+)
+SELECT
+    path, partition, size, modification_time, stats,
+    CASE WHEN vector['storageType'] IS NOT NULL THEN vector END AS vector, base_row_id
+FROM newest WHERE added ORDER BY modification_time, path
+"""
+
+
+def _actions(connection: duckdb.DuckDBPyConnection, storage: Storage, segment: Segment) -> str:
+    """The SELECT of all actions, each with the version that it counts for."""
+    parts = []
+    if segment.commits:
+        parts.append(_json_lines([storage.locate(f"{FOLDER}/{name}") for name in segment.commits]))
+    files = [storage.locate(f"{FOLDER}/{name}") for name in segment.checkpoint_files]
+    if files:
+        parts.append(_checkpoint(connection, files, segment.checkpoint))
+        sidecars = connection.execute(
+            f"SELECT sidecar.path FROM ({parts[-1]}) WHERE sidecar.path IS NOT NULL"
+        ).fetchall()
+        if sidecars:
+            located = [storage.locate(f"{_SIDECARS}/{path}") for (path,) in sidecars]
+            parts.append(_checkpoint(connection, located, segment.checkpoint))
+    return " UNION ALL BY NAME ".join(parts)
+
+
+def _json_lines(files: list[str], version: str | None = None) -> str:
+    columns = ", ".join(f"{quote_text(name)}: {quote_text(type_)}" for name, type_ in _COLUMNS.items())
+    version = version or r"regexp_extract(filename, '(\d{20})(\.compacted)?\.json$', 1)::BIGINT"
+    return (
+        f"SELECT {version} AS version, row_number() OVER () AS position, * EXCLUDE (filename) "
+        f"FROM read_json([{', '.join(map(quote_text, files))}], "
+        f"format := 'newline_delimited', columns := {{{columns}}}, filename := true, maximum_object_size := 1073741824)"
+    )
+
+
+def _checkpoint(connection: duckdb.DuckDBPyConnection, files: list[str], version: int | None) -> str:
+    """The SELECT of the actions in a checkpoint or in sidecars: whatever columns it has, in the form of a commit's."""
+    if files[0].endswith(".json"):
+        return _json_lines(files, str(version))
+    source = f"read_parquet([{', '.join(map(quote_text, files))}])"
+    described = connection.execute(f"DESCRIBE FROM {source}").fetchall()
+    present = {row[0] for row in described}
+    columns = [f"{version} AS version", "0 AS position"]
+    for name, type_ in _COLUMNS.items():
+        if name not in present:
+            columns.append(f"NULL::{type_} AS {name}")
+        elif name in _OTHERS:
+            columns.append(f"CASE WHEN {name} IS NOT NULL THEN to_json({name}) END AS {name}")
+        else:
+            columns.append(f"{_reshaped(connection, source, name)}::{type_} AS {name}")
+    return f"SELECT {', '.join(columns)} FROM {source}"
+
+
+def _reshaped(connection: duckdb.DuckDBPyConnection, source: str, action: str) -> str:
+    """An action on a file with the fields that are read of it, those that the checkpoint lacks as NULL."""
+    type_: Any = connection.sql(f"SELECT {action} FROM {source} LIMIT 0").types[0]
+    present = {name for name, _ in type_.children}
+    wanted = {"add": _ADD, "remove": _REMOVE, "sidecar": {"path": "VARCHAR"}}[action]
+    fields = []
+    for name in wanted:
+        value = f"{action}.{quote_name(name)}" if name in present else "NULL"
+        if name == "stats" and "stats_parsed" in present:
+            parsed = f"CASE WHEN {action}.path IS NOT NULL THEN to_json({action}.stats_parsed)::VARCHAR END"
+            value = f"coalesce({value}::VARCHAR, {parsed})"
+        if name == "deletionVector" and name in present:
+            inner = dict(dict(type_.children)[name].children)
+            parts = ", ".join(
+                f"{quote_name(each)} := {value}.{quote_name(each)}" if each in inner else f"{quote_name(each)} := NULL"
+                for each in _VECTOR
+            )
+            value = f"CASE WHEN {value} IS NOT NULL THEN struct_pack({parts}) END"
+        fields.append(f"{quote_name(name)} := {value}")
+    return f"CASE WHEN {action} IS NOT NULL THEN struct_pack({', '.join(fields)}) END"

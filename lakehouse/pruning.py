@@ -1,0 +1,329 @@
+"""Which files of a table a predicate can be true in, by what the log knows of each file.
+
+A predicate is taken apart along AND, OR and NOT down to comparisons of a column with a constant. For each part two
+conditions on a file are made, as SQL over the file's statistics: that the part *may be true* for some row, and that it
+*may be false*; NOT exchanges them, AND and OR combine them. Whatever is not understood may be both. A file is skipped
+where the predicate cannot be true, so all that is not known must lean to keeping it:
+
+- A bound that is missing, or that does not fit the column's type, says nothing.
+- A text's bounds may be cut off: the lower one is not above any value as it is, and no value that starts with the upper
+  one is excluded by it.
+- The bounds of timestamps are whole milliseconds: the upper one may be up to a millisecond too low.
+- NaN is above all numbers for DuckDB, and in no bound: the upper bound of floats counts only beside a comparison that
+  NaN does not meet.
+- Bounds that are not tight (``tightBounds`` false: rows were deleted) are still bounds; the number of NULLs counts then
+  only as none or all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .schema import partition_text, physical_name, quote_text, sql_type
+from .snapshot import Snapshot
+from .storage import database
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Digits of a decimal that a JSON number keeps.
+_EXACT_DIGITS = 15
+#: Types to which a constant may be cast: those of which the result does not depend on a session.
+_CASTS = {"DATE", "TIMESTAMP", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE", "BOOLEAN", "VARCHAR"}
+_COMPARISONS = {
+    "COMPARE_EQUAL": "=",
+    "COMPARE_NOTEQUAL": "<>",
+    "COMPARE_LESSTHAN": "<",
+    "COMPARE_GREATERTHAN": ">",
+    "COMPARE_LESSTHANOREQUALTO": "<=",
+    "COMPARE_GREATERTHANOREQUALTO": ">=",
+}
+_MIRRORED = {"=": "=", "<>": "<>", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
+_OPPOSITE = {"=": "<>", "<>": "=", "<": ">=", ">": "<=", "<=": ">", ">=": "<"}
+
+
+class PredicateError(ValueError):
+    """A predicate that is no SQL condition on the columns of the table."""
+
+
+@dataclass(frozen=True)
+class _Condition:
+    """SQL over the statistics of a file: whether a part may be true, and whether it may be false, for some row."""
+
+    true: str
+    false: str
+
+    def __invert__(self) -> _Condition:
+        return _Condition(self.false, self.true)
+
+    def __and__(self, other: _Condition) -> _Condition:
+        return _Condition(f"({self.true} AND {other.true})", f"({self.false} OR {other.false})")
+
+    def __or__(self, other: _Condition) -> _Condition:
+        return ~(~self & ~other)
+
+
+_UNKNOWN = _Condition("true", "true")
+
+
+def kept_files(snapshot: Snapshot, predicate: str) -> list[int]:
+    """The places of the files that may have rows for which a predicate is true.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        The version of a table.
+    predicate : str
+        A SQL condition on its columns.
+
+    Raises
+    ------
+    PredicateError
+        The predicate cannot be parsed.
+    """
+    plan = _Plan(snapshot, predicate)
+    places: list[int] = plan.query(f"SELECT place FROM facts WHERE {plan.condition.true} ORDER BY place")[0].to_pylist()
+    return places
+
+
+def decisions(snapshot: Snapshot, predicate: str) -> pa.Table:
+    """For each file the decision, ``skip``, ``scan`` or ``all`` (every row meets the predicate), and why."""
+    plan = _Plan(snapshot, predicate)
+    told = "format('{{}}: {{}} to {{}}, NULLs {{}}', {name}, coalesce(lower_{n}::VARCHAR, '?'), "
+    told += "coalesce(upper_{n}::VARCHAR, '?'), coalesce(nulls_{n}::VARCHAR, '?'))"
+    bounds = [told.format(name=quote_text(name), n=n) for name, n in plan.numbers.items()]
+    reason = " || '; ' || ".join(bounds) if bounds else "'no column of the predicate has statistics'"
+    never_null = " AND ".join([f"coalesce(nulls_{n} = 0, false)" for n in plan.numbers.values()] or ["false"])
+    return plan.query(
+        f"SELECT path AS file, CASE WHEN NOT {plan.condition.true} THEN 'skip' "
+        f"WHEN NOT {plan.condition.false} AND {never_null} THEN 'all' ELSE 'scan' END AS decision, "
+        f"{reason} AS reason, rows, size FROM facts ORDER BY place"
+    )
+
+
+class _Plan:
+    """A predicate turned into conditions on the statistics of the files of a snapshot."""
+
+    def __init__(self, snapshot: Snapshot, predicate: str) -> None:
+        self.snapshot = snapshot
+        self.fields = {field.name.lower(): field for field in snapshot.schema}
+        self.numbers: dict[str, int] = {}
+        self.condition = self._condition(_parsed(predicate), frozenset())
+
+    def query(self, text: str) -> pa.Table:
+        """The rows of a query over the table ``facts``: place, path, rows, size, bounds and NULLs of columns used."""
+        import pyarrow as pa
+
+        columns = [self._facts(name, number) for name, number in self.numbers.items()]
+        files = self.snapshot.state.files.append_column("place", pa.array(range(self.snapshot.state.files.num_rows)))
+        for name, number in self.numbers.items():
+            if (values := self._partition(name)) is not None:
+                files = files.append_column(f"partition_{number}", pa.array(values, pa.string()))
+        connection = database()
+        connection.register("ironlake_files", files)
+        listed = ", ".join(["place", "path", "size", "(stats->>'numRecords')::BIGINT AS rows", *columns])
+        try:
+            return connection.sql(f"WITH facts AS (SELECT {listed} FROM ironlake_files) {text}").to_arrow_table()
+        finally:
+            connection.unregister("ironlake_files")
+
+    def _partition(self, name: str) -> list[str | None] | None:
+        """The values of a partition column in each of the files, as text that DuckDB casts."""
+        field = self.fields[name]
+        values = self.snapshot.partitions.get(field.name)
+        return (
+            None if values is None else [None if each is None else partition_text(each, field.type) for each in values]
+        )
+
+    def _facts(self, name: str, number: int) -> str:
+        """The bounds and the number of NULLs of a column."""
+        field = self.fields[name]
+        type_, mapped = sql_type(field.type), self.snapshot.mapping != "none"
+        key = physical_name(field) if mapped else field.name
+        if field.name in self.snapshot.partitions:
+            value = f"CAST(partition_{number} AS {type_})"
+            nulls = f"CASE WHEN {value} IS NULL THEN (stats->>'numRecords')::BIGINT ELSE 0 END"
+            return f"{value} AS lower_{number}, {value} AS upper_{number}, {nulls} AS nulls_{number}"
+        path = f"""$.{{}}."{key.replace('"', "")}\""""
+        found = [
+            f"json_extract_string(stats, {quote_text(path.format(part))})"
+            for part in ("minValues", "maxValues", "nullCount")
+        ]
+        lower, upper = (f"TRY_CAST({text} AS {type_})" for text in found[:2])
+        if not _bounded(field.type):
+            lower = upper = f"NULL::{type_}"
+        elif type_.startswith("TIMESTAMP"):
+            upper = f"({upper} + INTERVAL 1 MILLISECOND)"
+        count = f"TRY_CAST({found[2]} AS BIGINT)"
+        tight = "coalesce((stats->>'tightBounds')::BOOLEAN, true)"
+        nulls = f"CASE WHEN {tight} OR {count} IN (0, (stats->>'numRecords')::BIGINT) THEN {count} END"
+        return f"{lower} AS lower_{number}, {upper} AS upper_{number}, {nulls} AS nulls_{number}"
+
+    # --------------------------------------------------------------------------------------------- from the syntax tree
+
+    def _condition(self, node: dict[str, Any], numbers: frozenset[str]) -> _Condition:
+        """The conditions of a part; ``numbers`` are float columns that are known not to be NaN where it matters."""
+        kind, type_ = node["class"], node["type"]
+        if kind == "CONJUNCTION":
+            conjunction = type_ == "CONJUNCTION_AND"
+            if conjunction:
+                numbers = numbers | {name for child in node["children"] for name in self._below(child)}
+            parts = [self._condition(child, numbers if conjunction else frozenset()) for child in node["children"]]
+            whole = parts[0]
+            for part in parts[1:]:
+                whole = whole & part if conjunction else whole | part
+            return whole
+        if type_ == "OPERATOR_NOT":
+            return ~self._condition(node["children"][0], frozenset())
+        if type_ in ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL"):
+            return self._null(node["children"][0], type_ == "OPERATOR_IS_NULL")
+        if type_ in ("COMPARE_IN", "COMPARE_NOT_IN"):
+            column, *values = node["children"]
+            whole = self._compared(column, "=", values[0])
+            for value in values[1:]:
+                whole = whole | self._compared(column, "=", value)
+            return whole if type_ == "COMPARE_IN" else ~whole
+        if kind == "BETWEEN":
+            numbers = numbers | set(self._floats(node["input"], node["upper"]))
+            return self._compared(node["input"], ">=", node["lower"], numbers) & self._compared(
+                node["input"], "<=", node["upper"], numbers
+            )
+        if type_ in _COMPARISONS:
+            sign = _COMPARISONS[type_]
+            if node["left"]["class"] == "COLUMN_REF":
+                return self._compared(node["left"], sign, node["right"], numbers)
+            return self._compared(node["right"], _MIRRORED[sign], node["left"], numbers)
+        return _UNKNOWN
+
+    def _below(self, node: dict[str, Any]) -> Iterator[str]:
+        """The float column that a comparison keeps from being NaN."""
+        sign = _COMPARISONS.get(node["type"])
+        if sign and node["left"]["class"] == "COLUMN_REF" and sign in ("<", "<=", "="):
+            yield from self._floats(node["left"], node["right"])
+        elif sign and node["right"]["class"] == "COLUMN_REF" and sign in (">", ">=", "="):
+            yield from self._floats(node["right"], node["left"])
+        elif node["class"] == "BETWEEN":
+            yield from self._floats(node["input"], node["upper"])
+
+    def _floats(self, column: dict[str, Any], constant: dict[str, Any]) -> Iterator[str]:
+        name, value = self._name(column), _constant(constant)
+        if name and value and "nan" not in value.lower() and _is_float(self.fields[name].type):
+            yield name
+
+    def _name(self, node: dict[str, Any]) -> str | None:
+        """The column that a node is, if the log may know something of it."""
+        if node["class"] != "COLUMN_REF":
+            return None
+        name = node["column_names"][0].lower()
+        return (
+            name
+            if len(node["column_names"]) == 1 and name in self.fields and not _is_nested(self.fields[name].type)
+            else None
+        )
+
+    def _number(self, name: str) -> int:
+        return self.numbers.setdefault(name, len(self.numbers))
+
+    def _null(self, node: dict[str, Any], wanted: bool) -> _Condition:
+        name = self._name(node)
+        if name is None:
+            return _UNKNOWN
+        nulls = f"nulls_{self._number(name)}"
+        null = _Condition(f"coalesce({nulls} > 0, true)", f"coalesce({nulls} < rows, true)")
+        return null if wanted else ~null
+
+    def _compared(
+        self, column: dict[str, Any], sign: str, constant: dict[str, Any], numbers: frozenset[str] = frozenset()
+    ) -> _Condition:
+        name, value = self._name(column), _constant(constant)
+        if name is None or value is None or not _comparable(self.fields[name].type, constant, value):
+            return _UNKNOWN
+        number, type_ = self._number(name), self.fields[name].type
+        exact = not _is_float(type_) or name in numbers
+        return _Condition(
+            _possible(sign, number, value, type_, exact or sign == "="),
+            _possible(_OPPOSITE[sign], number, value, type_, not _is_float(type_)),
+        )
+
+
+def _possible(sign: str, number: int, value: str, type_: pa.DataType, upper_counts: bool) -> str:
+    """That some value between the bounds stands in this relation to a constant; NULL bounds leave it open."""
+    import pyarrow.types as is_
+
+    lower, upper = f"lower_{number}", f"upper_{number}"
+    below = {"<": f"{lower} < {value}", "<=": f"{lower} <= {value}", "=": f"{lower} <= {value}"}.get(sign)
+    above = {">": f"{upper} > {value}", ">=": f"{upper} >= {value}", "=": f"{upper} >= {value}"}.get(sign)
+    if above and is_.is_string(type_):
+        above = f"({above} OR starts_with({value}, {upper}))"
+    if sign == "<>":
+        text = is_.is_string(type_)
+        same = "false" if text or not upper_counts else f"{lower} = {value} AND {upper} = {value}"
+        parts = [f"NOT ({same})"]
+    else:
+        parts = [part for part in (below, above if upper_counts else None) if part]
+    nulls = f"coalesce(nulls_{number} < rows, true)"
+    return f"({' AND '.join([nulls, *[f'coalesce({part}, true)' for part in parts]])})"
+
+
+def _parsed(predicate: str) -> dict[str, Any]:
+    """The syntax tree of a predicate, as DuckDB parses it."""
+    (text,) = database().execute("SELECT json_serialize_sql(?)", [f"SELECT 1 WHERE {predicate}"]).fetchall()[0]
+    tree = json.loads(text)
+    if tree["error"]:
+        raise PredicateError(f"the predicate {predicate!r} is not valid: {tree['error_message']}")
+    statements = tree["statements"]
+    node = statements[0]["node"] if len(statements) == 1 else {}
+    if node.get("where_clause") is None or node.get("modifiers") or node.get("group_expressions"):
+        raise PredicateError(f"the predicate {predicate!r} is not valid; expected one SQL condition")
+    where: dict[str, Any] = node["where_clause"]
+    return where
+
+
+def _constant(node: dict[str, Any]) -> str | None:
+    """A constant as SQL; None where it is no plain constant."""
+    if node["class"] == "CAST":
+        inner, type_ = _constant(node["child"]), node["type_expr"].get("type_name")
+        return f"CAST({inner} AS {type_})" if inner and type_ in _CASTS else None
+    if node["class"] == "FUNCTION" and node["function_name"] == "-" and len(node["children"]) == 1:
+        inner = _constant(node["children"][0])
+        return f"(-{inner})" if inner and inner[0].isdigit() else None
+    literal = node.get("literal") or {}
+    if literal.get("kind") == "STRING":
+        return quote_text(literal["text"])
+    return literal["text"] if literal.get("kind") in ("INTEGER", "NUMERIC", "BOOLEAN") else None
+
+
+def _comparable(type_: pa.DataType, constant: dict[str, Any], value: str) -> bool:
+    """Whether a constant is compared in the type of the column, in any session."""
+    import pyarrow.types as is_
+
+    text = value.startswith("'") or (value.startswith("CAST('") and value.endswith(" AS VARCHAR)"))
+    if is_.is_string(type_):
+        return text
+    if is_.is_timestamp(type_) and type_.tz is not None:
+        return text and value.rstrip("'").endswith(("Z", "+00", "+00:00"))
+    if is_.is_binary(type_) or (_is_float(type_) and "nan" in value.lower()):
+        return False
+    return not is_.is_boolean(type_) or not text
+
+
+def _bounded(type_: pa.DataType) -> bool:
+    """Whether the log's bounds of such a column are exact enough."""
+    import pyarrow.types as is_
+
+    return not (is_.is_binary(type_) or (is_.is_decimal(type_) and type_.precision > _EXACT_DIGITS))
+
+
+def _is_float(type_: pa.DataType) -> bool:
+    import pyarrow.types as is_
+
+    return bool(is_.is_floating(type_))
+
+
+def _is_nested(type_: pa.DataType) -> bool:
+    import pyarrow.types as is_
+
+    return bool(is_.is_nested(type_) or is_.is_null(type_))
