@@ -12,6 +12,7 @@ from .schema import quote_name, quote_text
 from .snapshot import Snapshot, is_table, open_snapshot, usable_path
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Sequence
 
     import duckdb
@@ -88,7 +89,14 @@ class Lake:
             return []
         return sorted(child.name for child in self.root.iterdir() if is_table(child))
 
-    def table(self, name: str, version: int | None = None) -> duckdb.DuckDBPyRelation:
+    def table(
+        self,
+        name: str,
+        version: int | None = None,
+        *,
+        timestamp: dt.datetime | str | None = None,
+        where: str | None = None,
+    ) -> duckdb.DuckDBPyRelation:
         """A table as a lazy DuckDB relation, fixed to one version.
 
         Parameters
@@ -97,6 +105,10 @@ class Lake:
             The table.
         version : int, optional
             The version, from 0 on; by default the one that is newest now.
+        timestamp : datetime or str, optional
+            Instead of a version: the one that was the newest at this time, in UTC if it has no zone.
+        where : str, optional
+            A SQL condition for the rows. Files in which none can meet it, by the statistics in the log, are left out.
 
         Returns
         -------
@@ -107,16 +119,20 @@ class Lake:
         FileNotFoundError
             The lake has no such table, or a data file of that version is gone.
         ValueError
-            The table has no such version.
+            The table has no such version, or `where` is no SQL condition.
 
         Examples
         --------
-        >>> lake.table("sales", version=0).filter("pieces > 1").fetchall()
+        >>> lake.table("sales", version=0, where="pieces > 1").fetchall()
         [('pear', 3)]
         """
+        from .pruning import kept_files
         from .scan import scan_sql
 
-        return self._refreshed().sql(scan_sql(self._snapshot("Lake.table", name, version)))
+        snapshot = self._snapshot("Lake.table", name, version, timestamp)
+        if where is None:
+            return self._refreshed().sql(scan_sql(snapshot))
+        return self._refreshed().sql(scan_sql(snapshot, kept_files(snapshot, where))).filter(where)
 
     def version(self, name: str) -> int:
         """The newest version of a table; the first one is 0."""
@@ -296,7 +312,9 @@ class Lake:
                 self._views.add(name)
         return self._connection
 
-    def _snapshot(self, method: str, name: str, version: int | None = None) -> Snapshot:
+    def _snapshot(
+        self, method: str, name: str, version: int | None = None, timestamp: dt.datetime | str | None = None
+    ) -> Snapshot:
         """A version of a table of this lake; `method` is for the error message."""
         where = f"{method}({name!r}): "
         tables = self.tables()
@@ -304,7 +322,7 @@ class Lake:
             close = difflib.get_close_matches(str(name), tables, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"its tables are {', '.join(tables) or '(none yet)'}"
             raise FileNotFoundError(f"{where}the lake {str(self.root)!r} has no such table; {hint}")
-        return open_snapshot(self.root / name, version, where)
+        return open_snapshot(self.root / name, version, where, timestamp)
 
     def _summary(self) -> list[tuple[str, str, str, str]]:
         """Name, rows, version and size of each table, for people to read."""

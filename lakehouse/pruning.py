@@ -17,8 +17,9 @@ where the predicate cannot be true, so all that is not known must lean to keepin
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -117,50 +118,11 @@ class _Plan:
         """The rows of a query over the table ``facts``: place, path, rows, size, bounds and NULLs of columns used."""
         import pyarrow as pa
 
-        columns = [self._facts(name, number) for name, number in self.numbers.items()]
-        files = self.snapshot.state.files.append_column("place", pa.array(range(self.snapshot.state.files.num_rows)))
+        columns = dict(_known(self.snapshot, "", _files))
         for name, number in self.numbers.items():
-            if (values := self._partition(name)) is not None:
-                files = files.append_column(f"partition_{number}", pa.array(values, pa.string()))
-        connection = database()
-        connection.register("ironlake_files", files)
-        listed = ", ".join(["place", "path", "size", "(stats->>'numRecords')::BIGINT AS rows", *columns])
-        try:
-            return connection.sql(f"WITH facts AS (SELECT {listed} FROM ironlake_files) {text}").to_arrow_table()
-        finally:
-            connection.unregister("ironlake_files")
-
-    def _partition(self, name: str) -> list[str | None] | None:
-        """The values of a partition column in each of the files, as text that DuckDB casts."""
-        field = self.fields[name]
-        values = self.snapshot.partitions.get(field.name)
-        return (
-            None if values is None else [None if each is None else partition_text(each, field.type) for each in values]
-        )
-
-    def _facts(self, name: str, number: int) -> str:
-        """The bounds and the number of NULLs of a column."""
-        field = self.fields[name]
-        type_, mapped = sql_type(field.type), self.snapshot.mapping != "none"
-        key = physical_name(field) if mapped else field.name
-        if field.name in self.snapshot.partitions:
-            value = f"CAST(partition_{number} AS {type_})"
-            nulls = f"CASE WHEN {value} IS NULL THEN (stats->>'numRecords')::BIGINT ELSE 0 END"
-            return f"{value} AS lower_{number}, {value} AS upper_{number}, {nulls} AS nulls_{number}"
-        path = f"""$.{{}}."{key.replace('"', "")}\""""
-        found = [
-            f"json_extract_string(stats, {quote_text(path.format(part))})"
-            for part in ("minValues", "maxValues", "nullCount")
-        ]
-        lower, upper = (f"TRY_CAST({text} AS {type_})" for text in found[:2])
-        if not _bounded(field.type):
-            lower = upper = f"NULL::{type_}"
-        elif type_.startswith("TIMESTAMP"):
-            upper = f"({upper} + INTERVAL 1 MILLISECOND)"
-        count = f"TRY_CAST({found[2]} AS BIGINT)"
-        tight = "coalesce((stats->>'tightBounds')::BOOLEAN, true)"
-        nulls = f"CASE WHEN {tight} OR {count} IN (0, (stats->>'numRecords')::BIGINT) THEN {count} END"
-        return f"{lower} AS lower_{number}, {upper} AS upper_{number}, {nulls} AS nulls_{number}"
+            known = _known(self.snapshot, name, functools.partial(_facts, field=self.fields[name]))
+            columns |= {f"{part}_{number}": values for part, values in known.items()}
+        return _over(pa.table(columns), text)
 
     # --------------------------------------------------------------------------------------------- from the syntax tree
 
@@ -247,6 +209,64 @@ class _Plan:
             _possible(sign, number, value, type_, exact or sign == "="),
             _possible(_OPPOSITE[sign], number, value, type_, not _is_float(type_)),
         )
+
+
+def _known(snapshot: Snapshot, name: str, find: Callable[[Snapshot], pa.Table]) -> dict[str, pa.ChunkedArray]:
+    """Facts about the files that are found once for a snapshot: of a column, or those of no column."""
+    if name not in snapshot.facts:
+        table = find(snapshot)
+        snapshot.facts[name] = dict(zip(table.column_names, table.columns, strict=True))
+    found: dict[str, pa.ChunkedArray] = snapshot.facts[name]
+    return found
+
+
+def _over(facts: pa.Table, text: str) -> pa.Table:
+    """The rows of a query over a table that it calls ``facts``."""
+    connection = database()
+    connection.register("facts", facts)
+    try:
+        return connection.sql(text).to_arrow_table()
+    finally:
+        connection.unregister("facts")
+
+
+def _files(snapshot: Snapshot) -> pa.Table:
+    """The place, the path, the size and the number of rows of each file."""
+    return _over(
+        snapshot.state.files,
+        "SELECT row_number() OVER () - 1 AS place, path, size, (stats->>'numRecords')::BIGINT AS rows FROM facts",
+    )
+
+
+def _facts(snapshot: Snapshot, field: pa.Field) -> pa.Table:
+    """The bounds of a column in each file, and its number of NULLs."""
+    import pyarrow as pa
+
+    type_, mapped = sql_type(field.type), snapshot.mapping != "none"
+    files = snapshot.state.files.select(["stats"])
+    if field.name in snapshot.partitions:
+        values = snapshot.partitions[field.name]
+        texts = [None if each is None else partition_text(each, field.type) for each in values]
+        return _over(
+            files.append_column("value", pa.array(texts, pa.string())),
+            f"SELECT value::{type_} AS lower, value::{type_} AS upper, "
+            "CASE WHEN value IS NULL THEN (stats->>'numRecords')::BIGINT ELSE 0 END AS nulls FROM facts",
+        )
+    key = physical_name(field) if mapped else field.name
+    path = f"""$.{{}}."{key.replace('"', "")}\""""
+    low, high, count = (
+        f"json_extract_string(stats, {quote_text(path.format(part))})"
+        for part in ("minValues", "maxValues", "nullCount")
+    )
+    lower, upper = (f"TRY_CAST({text} AS {type_})" for text in (low, high))
+    if not _bounded(field.type):
+        lower = upper = f"NULL::{type_}"
+    elif type_.startswith("TIMESTAMP"):
+        upper = f"({upper} + INTERVAL 1 MILLISECOND)"
+    count = f"TRY_CAST({count} AS BIGINT)"
+    tight = "coalesce((stats->>'tightBounds')::BOOLEAN, true)"
+    nulls = f"CASE WHEN {tight} OR {count} IN (0, (stats->>'numRecords')::BIGINT) THEN {count} END"
+    return _over(files, f"SELECT {lower} AS lower, {upper} AS upper, {nulls} AS nulls FROM facts")
 
 
 def _possible(sign: str, number: int, value: str, type_: pa.DataType, upper_counts: bool) -> str:

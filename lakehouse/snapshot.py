@@ -11,7 +11,7 @@ import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .log import FOLDER, Log, LogError, Segment, State, VersionError, replay
 from .protocol import check_readable, mapping_mode
@@ -89,6 +89,11 @@ class Snapshot:
         if self.mapping == "none":
             names = {name: name for name in names}
         return {name: [values.get(physical) or None for values in maps] for name, physical in names.items()}
+
+    @functools.cached_property
+    def facts(self) -> dict[str, Any]:
+        """What `pruning` has found out of the statistics so far."""
+        return {}
 
     @property
     def rows(self) -> int | None:

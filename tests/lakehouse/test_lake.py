@@ -495,3 +495,22 @@ class TestPeople:
             lake.table("t", 1)
         with pytest.raises(ValueError, match="version is '1'; expected an integer"):
             lake.table("t", "1")
+
+
+def test_a_condition_leaves_files_out(tmp_path):
+    lake = ironlake.open(tmp_path / "lake")
+    for number in range(5):
+        values = f"SELECT {number * 10} + i AS x FROM range(10) t(i)"
+        lake.write("t", duckdb.sql(values), mode="append" if number else "error")
+    rows = lake.table("t", where="x BETWEEN 12 AND 14")
+    assert sorted(rows.fetchall()) == [(12,), (13,), (14,)]
+    assert rows.explain().count("t/part-") <= 1
+    min((lake.root / "t").glob("*.parquet"), key=lambda file: file.stat().st_mtime_ns).unlink()
+    assert len(lake.table("t", where="x > 20")) == 29
+    assert lake.table("t", where="x < 0").fetchall() == []
+    with pytest.raises(FileNotFoundError, match="vacuumed"):
+        lake.table("t")
+    with pytest.raises(ValueError, match="the predicate 'x <' is not valid"):
+        lake.table("t", where="x <")
+    with pytest.raises(ValueError, match="has no version of 2000-01-01"):
+        lake.table("t", timestamp="2000-01-01")

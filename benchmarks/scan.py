@@ -1,0 +1,102 @@
+"""Scans of a Delta table beside DuckDB on its bare Parquet files, Polars, and deltalake's own scan.
+
+    pip install polars
+    python benchmarks/scan.py [--files 200] [--rows 50000]
+
+Once all rows, once a hundred of them in one file, found by its statistics in the log; and all rows again where one in a
+hundred is deleted by a deletion vector. Everything is warm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+from harness import Benchmark
+
+import ironlake
+from ironlake.lakehouse.deletion_vectors import encode, z85_encode
+
+
+def make(path: Path, files: int, rows: int) -> None:
+    """A table of so many files, with values that rise from file to file."""
+    random = np.random.default_rng(0)
+    for number in range(files):
+        columns = {"x": np.arange(number * rows, (number + 1) * rows), "y": random.random(rows)}
+        write_deltalake(path, pa.table(columns), mode="append")
+    for file in (path / "_delta_log").glob("*checkpoint*"):
+        file.unlink()
+
+
+def delete(path: Path, rows: int) -> None:
+    """Give each file of a table a deletion vector with every hundredth row."""
+    payload = encode(np.arange(0, rows, 100))
+    text = z85_encode(payload + bytes(-len(payload) % 4))
+    vector = {"storageType": "i", "pathOrInlineDv": text, "sizeInBytes": len(payload), "cardinality": -(-rows // 100)}
+    features = {"readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors"]}
+    for file in (path / "_delta_log").glob("*.json"):
+        actions = [json.loads(line) for line in file.read_text().splitlines()]
+        for action in actions:
+            if "protocol" in action:
+                action["protocol"] = {"minReaderVersion": 3, "minWriterVersion": 7, **features}
+            if "add" in action:
+                action["add"]["deletionVector"] = vector
+        file.write_text("\n".join(map(json.dumps, actions)))
+
+
+def main() -> None:
+    """Run the comparison."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--files", type=int, default=200)
+    parser.add_argument("--rows", type=int, default=50_000)
+    sizes, _ = parser.parse_known_args()
+    count, middle = sizes.files * sizes.rows, sizes.files * sizes.rows // 2
+    with tempfile.TemporaryDirectory() as folder:
+        lake = ironlake.open(folder)
+        path = lake.root / "t"
+        make(path, sizes.files, sizes.rows)
+        con, bare = lake.connect(), duckdb.connect()
+        parquet = f"read_parquet({sorted(map(str, path.glob('*.parquet')))})"
+        where = f"x BETWEEN {middle} AND {middle + 99}"
+        frame, column = polars.scan_delta(str(path)), polars.col("x")
+        pruned = f"query(lake_scan_sql('{path}', NULL, '{where}'))"
+
+        def other(query: str) -> object:
+            rows = pa.table(DeltaTable(path).scan())  # noqa: F841 - DuckDB finds it by its name
+            return duckdb.sql(query).fetchall()
+
+        total = "SELECT sum(x), sum(y) FROM"
+        cases = {
+            "read_parquet of the files": lambda: bare.execute(f"{total} {parquet}").fetchall(),
+            "view of the lake": lambda: con.execute(f"{total} t").fetchall(),
+            "Polars scan_delta": lambda: frame.select(column.sum(), polars.col("y").sum()).collect(),
+            "deltalake scan": lambda: other(f"{total} rows"),
+        }
+        Benchmark(f"all of {count:,} rows in {sizes.files} files", count, cases).run(5)
+        cases = {
+            "read_parquet of the files": lambda: bare.execute(f"{total} {parquet} WHERE {where}").fetchall(),
+            "view of the lake": lambda: con.execute(f"{total} t WHERE {where}").fetchall(),
+            "lake_scan_sql with the predicate": lambda: con.execute(f"{total} {pruned} WHERE {where}").fetchall(),
+            "Polars scan_delta": lambda: polars.scan_delta(str(path))
+            .filter(column.is_between(middle, middle + 99)).select(polars.col("y").sum()).collect(),
+        }  # fmt: skip
+        Benchmark("a hundred rows of one file", 0, cases).run(7)
+        before = con.execute(f"{total} t").fetchall()
+        delete(path, sizes.rows)
+        assert con.execute(f"{total} t").fetchall() != before
+        cases = {
+            "read_parquet of the files, deleted rows too": lambda: bare.execute(f"{total} {parquet}").fetchall(),
+            "view of the lake, without the deleted rows": lambda: con.execute(f"{total} t").fetchall(),
+        }
+        Benchmark("all rows but those that deletion vectors leave out", count, cases).run(5)
+
+
+if __name__ == "__main__":
+    main()
