@@ -31,9 +31,9 @@ def con():
     assert engine.live_arrays() == before
 
 
-@pytest.fixture(params=[1, 2, 4], ids=lambda n: f"threads{n}")
+@pytest.fixture(params=[1, 4], ids=lambda n: f"threads{n}")
 def threaded(request):
-    """A database on 1, 2 and 4 threads; nothing allocated may be left when it is closed."""
+    """A database on 1 and on 4 threads; nothing allocated may be left when it is closed."""
     gc.collect()
     before = engine.live_arrays()
     connection = duckdb.connect(config={"threads": request.param})

@@ -152,7 +152,7 @@ CASTS = {"hugeint": "::HUGEINT", "uhugeint": "::UHUGEINT"}
 FLAT_ARGUMENTS = ", ".join(f'"{name}"{CASTS.get(name, "")}' for name in FLAT)
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(tables(FLAT))
 def test_compiled_scalars(query, table):
     huge = "struct_update(v, hugeint := v.hugeint::BIGINT, uhugeint := v.uhugeint::UBIGINT)"
@@ -160,7 +160,7 @@ def test_compiled_scalars(query, table):
     assert plain(got.column("v").to_pylist()) == plain(table.to_pylist())
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(tables(NESTED, nulls=False))
 def test_nested_scalars(query, table):
     fields = ", ".join(f'"{name}" := "{name}"' for name in NESTED)
@@ -172,7 +172,7 @@ def test_nested_scalars(query, table):
     assert plain(got.column("arrow").to_pylist()) == plain(table.to_pylist())
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(tables({"x": (pa.float64(), floats(64)), "t": (pa.string(), TEXTS), "n": (pa.int64(), st.integers(0, 5))}))
 def test_scalars_of_every_form(query, table):
     got = query(
@@ -217,7 +217,7 @@ def digest_of(rows):
 DIGEST = "digest(x, t, numbers, matrix, points)"
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(tables(SUMMED))
 def test_aggregates(query, table):
     rows = table.to_pylist()
@@ -246,7 +246,7 @@ def test_windows(query, table):
     ]
 
 
-@pytest.mark.parametrize(("seed", "rows"), [(1, 2047), (2, 2048), (3, 2049), (4, 30000), (5, 300000)])
+@pytest.mark.parametrize(("seed", "rows"), [(1, 2047), (2, 2048), (3, 2049), (4, 30000), (5, 100000)])
 def test_large_tables(query, seed, rows):
     table = large_table(seed, rows)
     python = table.to_pylist()
@@ -268,7 +268,7 @@ def same_but_nan(one, other):
 # ------------------------------------------------------------------------------------------------- relations and tables
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(tables({**FLAT, **NESTED}, max_rows=20))
 def test_relations(query, table):
     """All types, NULLs at the top and inside, as the body sees them."""
@@ -288,7 +288,7 @@ def test_relations(query, table):
         assert mine["flat"].replace("Decimal('", "").replace("')", "") == repr(theirs["flat"]).replace("')", "")
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(tables({**FLAT, **NESTED}, max_rows=40))
 @example(large_table(6, 300000))
 def test_tables(query, table):
