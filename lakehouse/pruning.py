@@ -201,7 +201,7 @@ class _Plan:
         self, column: dict[str, Any], sign: str, constant: dict[str, Any], numbers: frozenset[str] = frozenset()
     ) -> _Condition:
         name, value = self._name(column), _constant(constant)
-        if name is None or value is None or not _comparable(self.fields[name].type, constant, value):
+        if name is None or value is None or not _comparable(self.fields[name].type, value):
             return _UNKNOWN
         number, type_ = self._number(name), self.fields[name].type
         exact = not _is_float(type_) or name in numbers
@@ -296,7 +296,8 @@ def _parsed(predicate: str) -> dict[str, Any]:
         raise PredicateError(f"the predicate {predicate!r} is not valid: {tree['error_message']}")
     statements = tree["statements"]
     node = statements[0]["node"] if len(statements) == 1 else {}
-    if node.get("where_clause") is None or node.get("modifiers") or node.get("group_expressions"):
+    others = ("modifiers", "group_expressions", "having", "qualify")
+    if node.get("where_clause") is None or any(node.get(part) for part in others):
         raise PredicateError(f"the predicate {predicate!r} is not valid; expected one SQL condition")
     where: dict[str, Any] = node["where_clause"]
     return where
@@ -316,7 +317,7 @@ def _constant(node: dict[str, Any]) -> str | None:
     return literal["text"] if literal.get("kind") in ("INTEGER", "NUMERIC", "BOOLEAN") else None
 
 
-def _comparable(type_: pa.DataType, constant: dict[str, Any], value: str) -> bool:
+def _comparable(type_: pa.DataType, value: str) -> bool:
     """Whether a constant is compared in the type of the column, in any session."""
     import pyarrow.types as is_
 

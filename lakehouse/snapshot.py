@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .log import FOLDER, Log, LogError, Segment, State, VersionError, replay
 from .protocol import check_readable, mapping_mode
 from .schema import logged_schema, physical_name
-from .storage import Storage
+from .storage import Storage, database
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,8 +98,6 @@ class Snapshot:
     @property
     def rows(self) -> int | None:
         """Rows in all files, deleted ones left out; None where a writer left the numbers out."""
-        from .storage import database
-
         files = self.state.files  # noqa: F841 - DuckDB finds it by its name
         (total, known, count) = database().sql(
             "SELECT sum((stats->>'numRecords')::BIGINT - coalesce(vector.cardinality, 0)), "
@@ -174,18 +172,21 @@ def open_snapshot(
         raise ValueError(f"{where}version is {version!r}; expected an integer from 0 on, or None for the newest")
     if version is not None and timestamp is not None:
         raise ValueError(f"{where}both version and timestamp are given; expected one of them")
+    time = None if timestamp is None else _time(timestamp, where)
     storage = Storage.of(str(directory))
     try:
         log = Log(storage)
         if log.is_empty:
             raise LogError("the log has no commits")
-        if timestamp is not None:
-            version = log.version_at(_time(timestamp))
+        if time is not None:
+            version = log.version_at(time)
         segment = log.segment(version)
         key = storage.root, segment.version
-        found = _cache.get(key)
-        if found is not None and found.segment == segment:
-            return found
+        with _lock:
+            found = _cache.pop(key, None)
+            if found is not None and found.segment == segment:
+                _cache[key] = found  # the last to go
+                return found
         state = replay(storage, segment)
         check_readable(state.protocol)
         snapshot = Snapshot(storage, segment, state)
@@ -201,13 +202,13 @@ def open_snapshot(
     return snapshot
 
 
-def _time(given: dt.datetime | str) -> dt.datetime:
+def _time(given: dt.datetime | str, where: str) -> dt.datetime:
     """A time with a zone, UTC where none is given."""
     if isinstance(given, str):
         try:
             given = dt.datetime.fromisoformat(given)
         except ValueError:
-            raise ValueError(f"timestamp is {given!r}; expected one such as '2026-01-31 12:00:00+01'") from None
+            raise ValueError(f"{where}timestamp is {given!r}; expected one such as '2026-01-31 12:00:00+01'") from None
     return given if given.tzinfo else given.replace(tzinfo=dt.UTC)
 
 

@@ -6,8 +6,7 @@ import functools
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,12 +91,11 @@ class Storage:
 
     def locate(self, path: str) -> str:
         """A file's name for DuckDB, from a path below the root or an absolute one, not URL-encoded."""
-        url = urlsplit(path) if "://" in path or path.startswith("file:") else None
-        if url and url.scheme == "file":
-            return url2pathname(url.path)
-        if url:
+        if path.startswith("file:"):
+            return "/" + path.removeprefix("file:").lstrip("/")
+        if "://" in path or (path.startswith("/") and self.is_local):
             return path
-        return path if path.startswith("/") and self.is_local else f"{self.root}/{path}"
+        return f"{self.root}/{path}"
 
     def _plain(self, location: str) -> str:
         if self.is_local:
@@ -106,11 +104,6 @@ class Storage:
             return self.folder + location[len(self.root) :]
         url = urlsplit(location)
         return f"{url.netloc}{url.path}"
-
-
-def decoded(path: str) -> str:
-    """A path of the log without its URL encoding."""
-    return unquote(path)
 
 
 def database() -> duckdb.DuckDBPyConnection:

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import zlib
 
 import numpy as np
 import pyarrow as pa
@@ -164,7 +165,7 @@ def test_damaged_bitmaps_never_crash(cut, noise):
 
 def stored(tmp_path, rows, name="deletion_vector_00000000-0000-0000-0000-000000000001.bin"):
     payload = encode(np.array(rows))
-    checksum = __import__("zlib").crc32(payload).to_bytes(4, "big")
+    checksum = zlib.crc32(payload).to_bytes(4, "big")
     (tmp_path / name).write_bytes(b"\x01" + len(payload).to_bytes(4, "big") + payload + checksum)
     return {"storageType": "p", "pathOrInlineDv": str(tmp_path / name), "offset": 1, "sizeInBytes": len(payload),
             "cardinality": len(rows)}  # fmt: skip
