@@ -2,5 +2,6 @@
 
 from . import functions, kept_rows
 from .lake import Lake, open
+from .transaction import ConflictError
 
-__all__ = ["open", "Lake", "functions", "kept_rows"]
+__all__ = ["open", "Lake", "ConflictError", "functions", "kept_rows"]

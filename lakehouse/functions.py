@@ -88,7 +88,7 @@ def lake_scan_sql(path: str, version: int | None = None, predicate: str | None =
     """
     import pyarrow as pa
 
-    from .pruning import kept_files
+    from .pruning import check_predicate, kept_files
     from .scan import scan_sql
     from .snapshot import open_snapshot
 
@@ -98,7 +98,10 @@ def lake_scan_sql(path: str, version: int | None = None, predicate: str | None =
     texts: list[str | None] = []
     for place, chosen, condition in zip(paths.to_pylist(), versions, predicates, strict=True):
         snapshot = None if place is None else open_snapshot(place, chosen, "")
-        files = kept_files(snapshot, condition) if snapshot and condition is not None else None
+        files = None
+        if snapshot and condition is not None:
+            check_predicate(snapshot, condition)
+            files = kept_files(snapshot, condition)
         texts.append(scan_sql(snapshot, files) if snapshot else None)
     return pa.array(texts, pa.string())  # type: ignore[no-any-return]
 

@@ -233,6 +233,45 @@ class Lake:
             raise ValueError(f"{where}the lake has a table {twins[0]!r}, and SQL does not tell the two names apart")
         return write(self.root / name, data, mode, partition_by, where)
 
+    def delete(self, name: str, where: str | None = None, *, deletion_vectors: bool | None = None) -> dict[str, int]:
+        """Delete rows of a table in one atomic commit; earlier versions still have them.
+
+        Parameters
+        ----------
+        name : str
+            The table.
+        where : str, optional
+            A SQL condition: the rows for which it is true are deleted. By default all are.
+        deletion_vectors : bool, optional
+            True marks rows as deleted beside the data files, which costs bytes where rewriting costs the files, and
+            makes the table one with deletion vectors, which older readers refuse. False rewrites the files. By default
+            the table's property ``delta.enableDeletionVectors`` decides.
+
+        Returns
+        -------
+        dict of str to int
+            ``version`` (the one made, or that is there if no row was found), ``rows`` deleted, and how many files were
+            marked (``files_marked``), ``files_removed`` and ``files_added``.
+
+        Raises
+        ------
+        FileNotFoundError
+            The lake has no such table.
+        ValueError
+            `where` is no SQL condition, or the table does not let rows be deleted.
+        ironlake.lakehouse.ConflictError
+            Another writer changed the same rows meanwhile. Commits that have nothing to do with them are no conflict.
+
+        Examples
+        --------
+        >>> lake.delete("sales", "pieces < 5")["rows"]
+        1
+        """
+        from .delete import delete
+
+        snapshot = self._snapshot("Lake.delete", name)
+        return delete(snapshot.path, where, deletion_vectors, f"Lake.delete({name!r}): ")
+
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """Run SQL in which every table of the lake is a view, always at its newest version.
 

@@ -44,3 +44,70 @@ def mapping_mode(protocol: dict[str, Any], metadata: dict[str, Any]) -> str:
     mode = str((metadata.get("configuration") or {}).get("delta.columnMapping.mode", "none")).lower()
     supported = protocol.get("minReaderVersion", 1) == 2 or "columnMapping" in (protocol.get("readerFeatures") or ())
     return mode if supported else "none"
+
+
+#: Writer features whose rules commits made here keep.
+WRITABLE = {
+    "appendOnly",
+    "changeDataFeed",
+    "checkConstraints",
+    "columnMapping",
+    "deletionVectors",
+    "domainMetadata",
+    "generatedColumns",
+    "inCommitTimestamp",
+    "invariants",
+    "timestampNtz",
+    "typeWidening",
+    "typeWidening-preview",
+    "v2Checkpoint",
+    "vacuumProtocolCheck",
+}
+#: The features that the numbered writer versions brought.
+_BROUGHT = {
+    2: ("appendOnly", "invariants"),
+    3: ("checkConstraints",),
+    4: ("changeDataFeed", "generatedColumns"),
+    5: ("columnMapping",),
+    6: ("identityColumns",),
+}
+_NEWEST_WRITER = 7
+
+
+def writer_features(protocol: dict[str, Any]) -> set[str]:
+    """The features that a writer has to know, those of a numbered version included."""
+    version = protocol.get("minWriterVersion", 2)
+    if version >= _NEWEST_WRITER:
+        return set(protocol.get("writerFeatures") or ())
+    return {name for since, names in _BROUGHT.items() if since <= version for name in names}
+
+
+def check_deletable(protocol: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """Refuse a table from which rows cannot be deleted by marking them.
+
+    Raises
+    ------
+    FeatureError
+        The table is append-only, or needs a writer feature that is not known.
+    """
+    if str((metadata.get("configuration") or {}).get("delta.appendOnly", "false")).lower() == "true":
+        raise FeatureError("the table is append-only: its property 'delta.appendOnly' forbids to delete rows")
+    if protocol.get("minWriterVersion", 2) > _NEWEST_WRITER:
+        raise FeatureError(f"the table needs writer version {protocol['minWriterVersion']}")
+    # Deleting writes no rows, so that what gives new rows their identity does not matter.
+    unknown = sorted(writer_features(protocol) - WRITABLE - {"identityColumns"})
+    if unknown:
+        raise FeatureError(f"the table needs the writer feature{'s' * (len(unknown) > 1)} {', '.join(unknown)}")
+
+
+def with_deletion_vectors(protocol: dict[str, Any]) -> dict[str, Any]:
+    """The protocol of a table once it has deletion vectors: in named features, those that it had included."""
+    reader = set(protocol.get("readerFeatures") or ())
+    if protocol.get("minReaderVersion", 1) == 2:
+        reader.add("columnMapping")
+    return {
+        "minReaderVersion": _NEWEST_READER,
+        "minWriterVersion": _NEWEST_WRITER,
+        "readerFeatures": sorted(reader | {"deletionVectors"}),
+        "writerFeatures": sorted(writer_features(protocol) | {"deletionVectors"}),
+    }

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .schema import partition_text, physical_name, quote_text, sql_type
+from .schema import partition_text, physical_name, quote_name, quote_text, sql_type
 from .snapshot import Snapshot
 from .storage import database
 
@@ -90,8 +90,29 @@ def kept_files(snapshot: Snapshot, predicate: str) -> list[int]:
     return places
 
 
+def check_predicate(snapshot: Snapshot, predicate: str) -> None:
+    """Refuse what is no SQL condition on the columns of a table.
+
+    Raises
+    ------
+    PredicateError
+        The predicate cannot be parsed, or not be applied to the columns.
+    """
+    import duckdb
+
+    _parsed(predicate)
+    columns = ", ".join(f"NULL::{sql_type(field.type)} AS {quote_name(field.name)}" for field in snapshot.schema)
+    try:
+        database().execute(f"EXPLAIN SELECT 1 FROM (SELECT {columns} FROM range(1)) WHERE ({predicate})")
+    except duckdb.Error as error:
+        told = str(error).splitlines()[0]
+        names = ", ".join(map(repr, snapshot.schema.names))
+        raise PredicateError(f"the predicate {predicate!r} is not valid: {told} The columns are {names}") from None
+
+
 def decisions(snapshot: Snapshot, predicate: str) -> pa.Table:
     """For each file the decision, ``skip``, ``scan`` or ``all`` (every row meets the predicate), and why."""
+    check_predicate(snapshot, predicate)
     plan = _Plan(snapshot, predicate)
     told = "format('{{}}: {{}} to {{}}, NULLs {{}}', {name}, coalesce(lower_{n}::VARCHAR, '?'), "
     told += "coalesce(upper_{n}::VARCHAR, '?'), coalesce(nulls_{n}::VARCHAR, '?'))"
@@ -109,20 +130,25 @@ class _Plan:
     """A predicate turned into conditions on the statistics of the files of a snapshot."""
 
     def __init__(self, snapshot: Snapshot, predicate: str) -> None:
-        self.snapshot = snapshot
+        self.snapshot, self.predicate = snapshot, predicate
         self.fields = {field.name.lower(): field for field in snapshot.schema}
         self.numbers: dict[str, int] = {}
         self.condition = self._condition(_parsed(predicate), frozenset())
 
     def query(self, text: str) -> pa.Table:
         """The rows of a query over the table ``facts``: place, path, rows, size, bounds and NULLs of columns used."""
+        import duckdb
         import pyarrow as pa
 
         columns = dict(_known(self.snapshot, "", _files))
         for name, number in self.numbers.items():
             known = _known(self.snapshot, name, functools.partial(_facts, field=self.fields[name]))
             columns |= {f"{part}_{number}": values for part, values in known.items()}
-        return _over(pa.table(columns), text)
+        try:
+            return _over(pa.table(columns), text)
+        except duckdb.Error as error:
+            told = str(error).splitlines()[0]
+            raise PredicateError(f"the predicate {self.predicate!r} fails: {told}") from None
 
     # --------------------------------------------------------------------------------------------- from the syntax tree
 

@@ -36,13 +36,15 @@ BATCH_ROWS = 131_072
 
 #: Virtual columns of `read_parquet`; a table column of the same name would hide them.
 _VIRTUAL_COLUMNS = {"file_index", "file_row_number", "filename"}
+#: Columns of a scan with positions: the file's place in the snapshot, and the row's in the file.
+FILE, ROW = '"ironlake file"', '"ironlake row"'
 
 
-def scan_sql(snapshot: Snapshot, files: Sequence[int] | None = None, zone: str = "UTC") -> str:
+def scan_sql(snapshot: Snapshot, files: Sequence[int] | None = None, zone: str = "UTC", positions: bool = False) -> str:
     """The SELECT that reads one version of a table, or some of its files.
 
     `zone` is the time zone of partition values that are timestamps: the log leaves it out, and few writers do not mean
-    UTC.
+    UTC. With `positions` each row also tells where it is stored, in `FILE` and `ROW`.
 
     Raises
     ------
@@ -52,15 +54,16 @@ def scan_sql(snapshot: Snapshot, files: Sequence[int] | None = None, zone: str =
     chosen = range(len(snapshot.files)) if files is None else files
     _check_files(snapshot, chosen)
     if not len(chosen):
-        columns = ", ".join(f"NULL::{sql_type(field.type)} AS {quote_name(field.name)}" for field in snapshot.schema)
-        return f"SELECT {columns} LIMIT 0"
+        columns = [f"NULL::{sql_type(field.type)} AS {quote_name(field.name)}" for field in snapshot.schema]
+        columns += [f"NULL::BIGINT AS {name}" for name in (FILE, ROW) if positions]
+        return f"SELECT {', '.join(columns)} LIMIT 0"
     vectors = snapshot.state.files["vector"]
     zoned = "tz=UTC" in str(snapshot.schema.types)
     kinds: dict[tuple[bool, bool], list[int]] = {}
     for index in chosen:
         kind = vectors[index].is_valid, zoned and _has_int96(snapshot.files[index])
         kinds.setdefault(kind, []).append(index)
-    return " UNION ALL ".join(_select(snapshot, indexes, *kind, zone) for kind, indexes in kinds.items())
+    return " UNION ALL ".join(_select(snapshot, indexes, *kind, zone, positions) for kind, indexes in kinds.items())
 
 
 def read(snapshot: Snapshot, zone: str = "UTC") -> pa.RecordBatchReader:
@@ -68,7 +71,7 @@ def read(snapshot: Snapshot, zone: str = "UTC") -> pa.RecordBatchReader:
     return database().cursor().sql(scan_sql(snapshot, zone=zone)).to_arrow_reader(BATCH_ROWS)
 
 
-def _select(snapshot: Snapshot, indexes: list[int], deleted: bool, int96: bool, zone: str) -> str:
+def _select(snapshot: Snapshot, indexes: list[int], deleted: bool, int96: bool, zone: str, positions: bool) -> str:
     """The SELECT over files that are alike: whether rows of them are deleted, whether their timestamps lack a zone."""
     mapped = snapshot.mapping != "none"
     columns, stored = [], []
@@ -92,6 +95,9 @@ def _select(snapshot: Snapshot, indexes: list[int], deleted: bool, int96: bool, 
             stored.append(
                 f"{key}: {{name: {quote_text(inner)}, type: {quote_text(sql_type(type_))}, default_value: NULL}}"
             )
+    if positions:
+        columns.append(f"({indexes}::BIGINT[])[file_index::BIGINT + 1] AS {FILE}")
+        columns.append(f"file_row_number::BIGINT AS {ROW}")
     files = ", ".join(quote_text(snapshot.files[index]) for index in indexes)
     query = (
         f"SELECT {', '.join(columns)} FROM read_parquet([{files}], hive_partitioning := false, "

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
+import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -88,6 +91,25 @@ class Storage:
 
         found = self.filesystem.get_file_info([self._plain(location) for location in locations])
         return [info.type == pyarrow.fs.FileType.File for info in found]
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Write a whole file below the root of a local table, unless there is one: whether this was the one to do so.
+
+        Whatever interrupts it, the file is there with all of its content or not at all.
+        """
+        target = Path(self.root, path)
+        draft = target.with_name(f".{uuid.uuid4()}.tmp")
+        try:
+            with draft.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(draft, target)
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink(missing_ok=True)
+        return True
 
     def locate(self, path: str) -> str:
         """A file's name for DuckDB, from a path below the root or an absolute one, not URL-encoded."""
