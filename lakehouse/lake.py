@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -152,32 +151,9 @@ class Lake:
             One row a commit: version BIGINT, timestamp TIMESTAMPTZ, operation VARCHAR, parameters and metrics
             MAP(VARCHAR, VARCHAR), engine VARCHAR.
         """
-        import pyarrow as pa
+        from .description import history
 
-        texts = pa.map_(pa.string(), pa.string())
-        schema = pa.schema(
-            {
-                "version": pa.int64(),
-                "timestamp": pa.timestamp("us", "UTC"),
-                "operation": pa.string(),
-                "parameters": texts,
-                "metrics": texts,
-                "engine": pa.string(),
-            }
-        )
-        commits = self._snapshot("Lake.history", name).delta.history()
-        rows = [
-            {
-                "version": commit["version"],
-                "timestamp": commit.get("timestamp", 0) * 1000,
-                "operation": commit.get("operation"),
-                "parameters": _texts(commit.get("operationParameters")),
-                "metrics": _texts(commit.get("operationMetrics")),
-                "engine": commit.get("engineInfo"),
-            }
-            for commit in commits
-        ]
-        return pa.Table.from_pylist(rows, schema)
+        return history(self._snapshot("Lake.history", name))
 
     def write(
         self,
@@ -404,11 +380,6 @@ def _create_view(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -
         connection.execute(f"{view} SELECT error({quote_text(str(error))}) AS unreadable")
         return False
     return True
-
-
-def _texts(values: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """The entries of a commit's JSON object as pairs of texts."""
-    return [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in (values or {}).items()]
 
 
 def _summary_row(lake: Lake, name: str) -> tuple[str, str, str, str]:

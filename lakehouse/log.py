@@ -30,6 +30,8 @@ _COMPACTED = re.compile(r"(\d{20})\.(\d{20})\.compacted\.json")
 _CLASSIC = re.compile(r"(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10}))?\.parquet")
 _WITH_UUID = re.compile(r"(\d{20})\.checkpoint\.[0-9a-zA-Z-]{36}\.(?:json|parquet)")
 _SIDECARS = f"{FOLDER}/_sidecars"
+#: The longest line that is read of small files.
+_LINE_BYTES = 1_048_576
 
 _VECTOR = {"storageType": "VARCHAR", "pathOrInlineDv": "VARCHAR", "offset": "INTEGER", "cardinality": "BIGINT"}
 _VECTOR["sizeInBytes"] = "INTEGER"
@@ -296,33 +298,42 @@ def _actions(connection: duckdb.DuckDBPyConnection, storage: Storage, segment: S
     """The SELECT of all actions, each with the version that it counts for."""
     parts = []
     if segment.commits:
-        parts.append(_json_lines([storage.locate(f"{FOLDER}/{name}") for name in segment.commits]))
+        parts.append(_json_lines(storage, [storage.locate(f"{FOLDER}/{name}") for name in segment.commits]))
     files = [storage.locate(f"{FOLDER}/{name}") for name in segment.checkpoint_files]
     if files:
-        parts.append(_checkpoint(connection, files, segment.checkpoint))
+        parts.append(_checkpoint(connection, storage, files, segment.checkpoint))
         sidecars = connection.execute(
             f"SELECT sidecar.path FROM ({parts[-1]}) WHERE sidecar.path IS NOT NULL"
         ).fetchall()
         if sidecars:
             located = [storage.locate(f"{_SIDECARS}/{path}") for (path,) in sidecars]
-            parts.append(_checkpoint(connection, located, segment.checkpoint))
+            parts.append(_checkpoint(connection, storage, located, segment.checkpoint))
     return " UNION ALL BY NAME ".join(parts)
 
 
-def _json_lines(files: list[str], version: str | None = None) -> str:
-    columns = ", ".join(f"{quote_text(name)}: {quote_text(type_)}" for name, type_ in _COLUMNS.items())
-    version = version or r"regexp_extract(filename, '(\d{20})(\.compacted)?\.json$', 1)::BIGINT"
+def read_lines(storage: Storage, files: list[str], columns: dict[str, str]) -> str:
+    """The relation, in SQL, of the lines of JSON files: these columns and ``filename``."""
+    wanted = ", ".join(f"{quote_text(name)}: {quote_text(type_)}" for name, type_ in columns.items())
+    # A line is no longer than its file. DuckDB's buffers are twice as long, and there are several for each file.
+    longest = max(_LINE_BYTES, storage.longest(files))
     return (
-        f"SELECT {version} AS version, row_number() OVER () AS position, * EXCLUDE (filename) "
-        f"FROM read_json([{', '.join(map(quote_text, files))}], "
-        f"format := 'newline_delimited', columns := {{{columns}}}, filename := true, maximum_object_size := 1073741824)"
+        f"read_json([{', '.join(map(quote_text, files))}], format := 'newline_delimited', columns := {{{wanted}}}, "
+        f"filename := true, maximum_object_size := {longest})"
     )
 
 
-def _checkpoint(connection: duckdb.DuckDBPyConnection, files: list[str], version: int | None) -> str:
+def _json_lines(storage: Storage, files: list[str], version: str | None = None) -> str:
+    version = version or r"regexp_extract(filename, '(\d{20})(\.compacted)?\.json$', 1)::BIGINT"
+    return (
+        f"SELECT {version} AS version, row_number() OVER () AS position, * EXCLUDE (filename) "
+        f"FROM {read_lines(storage, files, _COLUMNS)}"
+    )
+
+
+def _checkpoint(connection: duckdb.DuckDBPyConnection, storage: Storage, files: list[str], version: int | None) -> str:
     """The SELECT of the actions in a checkpoint or in sidecars: whatever columns it has, in the form of a commit's."""
     if files[0].endswith(".json"):
-        return _json_lines(files, str(version))
+        return _json_lines(storage, files, str(version))
     source = f"read_parquet([{', '.join(map(quote_text, files))}])"
     described = connection.execute(f"DESCRIBE FROM {source}").fetchall()
     present = {row[0] for row in described}

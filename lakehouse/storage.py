@@ -92,6 +92,11 @@ class Storage:
         found = self.filesystem.get_file_info([self._plain(location) for location in locations])
         return [info.type == pyarrow.fs.FileType.File for info in found]
 
+    def longest(self, locations: list[str]) -> int:
+        """The size of the largest of some files, in bytes."""
+        found = self.filesystem.get_file_info([self._plain(location) for location in locations])
+        return max(info.size or 0 for info in found)
+
     def create(self, path: str, content: bytes) -> bool:
         """Write a whole file below the root of a local table, unless there is one: whether this was the one to do so.
 
