@@ -136,7 +136,7 @@ def lake_explain(path: str, predicate: str, version: int | None = None) -> "pa.T
 
     Examples
     --------
-    FROM lake_explain('ironlake-demo/digits', 'label = 3');
+    FROM lake_explain('ironlake-demo/digits', 'digit = 3');
     """
     from .pruning import decisions
     from .snapshot import open_snapshot
@@ -210,7 +210,7 @@ def delta_files(path: str, version: int | None = None) -> "pa.Table":
 
     Examples
     --------
-    SELECT path, num_records, max.label FROM delta_files('ironlake-demo/digits');
+    SELECT path, num_records, max.digit FROM delta_files('ironlake-demo/digits');
     """
     from .description import files
     from .snapshot import open_snapshot
