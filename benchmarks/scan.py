@@ -10,7 +10,6 @@ hundred is deleted by a deletion vector. Everything is warm.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from deltalake import DeltaTable, write_deltalake
 from harness import Benchmark
 
 import ironlake
-from ironlake.lakehouse.deletion_vectors import encode, z85_encode
 
 
 def make(path: Path, files: int, rows: int) -> None:
@@ -33,22 +31,6 @@ def make(path: Path, files: int, rows: int) -> None:
         write_deltalake(path, pa.table(columns), mode="append")
     for file in (path / "_delta_log").glob("*checkpoint*"):
         file.unlink()
-
-
-def delete(path: Path, rows: int) -> None:
-    """Give each file of a table a deletion vector with every hundredth row."""
-    payload = encode(np.arange(0, rows, 100))
-    text = z85_encode(payload + bytes(-len(payload) % 4))
-    vector = {"storageType": "i", "pathOrInlineDv": text, "sizeInBytes": len(payload), "cardinality": -(-rows // 100)}
-    features = {"readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors"]}
-    for file in (path / "_delta_log").glob("*.json"):
-        actions = [json.loads(line) for line in file.read_text().splitlines()]
-        for action in actions:
-            if "protocol" in action:
-                action["protocol"] = {"minReaderVersion": 3, "minWriterVersion": 7, **features}
-            if "add" in action:
-                action["add"]["deletionVector"] = vector
-        file.write_text("\n".join(map(json.dumps, actions)))
 
 
 def main() -> None:
@@ -89,7 +71,7 @@ def main() -> None:
         }  # fmt: skip
         Benchmark("a hundred rows of one file", 0, cases).run(7)
         before = con.execute(f"{total} t").fetchall()
-        delete(path, sizes.rows)
+        lake.delete("t", "x % 100 = 0", deletion_vectors=True)
         assert con.execute(f"{total} t").fetchall() != before
         cases = {
             "read_parquet of the files, deleted rows too": lambda: bare.execute(f"{total} {parquet}").fetchall(),
