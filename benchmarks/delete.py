@@ -41,10 +41,10 @@ def main() -> None:
                 return f"id % {modulus} = {next(turns[name]) * 7}"
 
             def marked(lake: ironlake.Lake = lake) -> None:
-                lake.delete("marked", condition("marked"), deletion_vectors=True)
+                lake["marked"].delete(condition("marked"), deletion_vectors=True)
 
             def rewritten(lake: ironlake.Lake = lake) -> None:
-                lake.delete("rewritten", condition("rewritten"), deletion_vectors=False)
+                lake["rewritten"].delete(condition("rewritten"), deletion_vectors=False)
 
             def by_deltalake(path: str = str(Path(folder, "by_deltalake"))) -> None:
                 DeltaTable(path).delete(condition("by_deltalake"))

@@ -71,7 +71,7 @@ def main() -> None:
         }  # fmt: skip
         Benchmark("a hundred rows of one file", 0, cases).run(7)
         before = con.execute(f"{total} t").fetchall()
-        lake.delete("t", "x % 100 = 0", deletion_vectors=True)
+        lake["t"].delete("x % 100 = 0", deletion_vectors=True)
         assert con.execute(f"{total} t").fetchall() != before
         cases = {
             "read_parquet of the files, deleted rows too": lambda: bare.execute(f"{total} {parquet}").fetchall(),

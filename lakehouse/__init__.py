@@ -1,7 +1,8 @@
-"""Tables on disk: a directory of Delta tables as one database (`Lake`), and the scan that reads any Delta table."""
+"""Delta tables: a directory of them as one database (`Lake`), each by itself (`Table`), and their scan in SQL."""
 
 from . import functions, kept_rows
 from .lake import Lake, open
+from .table import Table
 from .transaction import ConflictError
 
-__all__ = ["open", "Lake", "ConflictError", "functions", "kept_rows"]
+__all__ = ["open", "Lake", "Table", "ConflictError", "functions", "kept_rows"]

@@ -29,9 +29,9 @@ _ENABLED = "delta.enableDeletionVectors"
 
 
 def delete(path: Path, predicate: str | None, marking: bool | None, where: str) -> dict[str, int]:
-    """Delete rows of the table at `path`; see `Lake.delete`.
+    """Delete rows of the table at `path`; see `Table.delete`.
 
-    `where` starts the error messages, such as ``"Lake.delete('sales'): "``.
+    `where` starts the error messages, such as ``"Table.delete('sales'): "``.
     """
     snapshot = open_snapshot(path, None, where)
     condition = "true" if predicate is None else predicate

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import duckdb
-    import pyarrow as pa
-    from rich.table import Table
+    from rich.table import Table as RichTable
+
+    from .table import Table
 
 _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODES = ("error", "append", "overwrite")
@@ -88,6 +89,24 @@ class Lake:
             return []
         return sorted(child.name for child in self.root.iterdir() if is_table(child))
 
+    def __getitem__(self, name: str) -> Table:
+        """A table as a thing to change, to maintain and to describe; `table` is the way to its rows.
+
+        Raises
+        ------
+        FileNotFoundError
+            The lake has no such table.
+
+        Examples
+        --------
+        >>> lake["sales"].version
+        0
+        """
+        from .table import Table
+
+        self._check_table("Lake", name)
+        return Table(self.root / name, name)
+
     def table(
         self,
         name: str,
@@ -132,28 +151,6 @@ class Lake:
         if where is None:
             return self._refreshed().sql(scan_sql(snapshot))
         return self._refreshed().sql(scan_sql(snapshot, kept_files(snapshot, where))).filter(where)
-
-    def version(self, name: str) -> int:
-        """The newest version of a table; the first one is 0."""
-        return self._snapshot("Lake.version", name).version
-
-    def history(self, name: str) -> pa.Table:
-        """What was done to a table, newest commit first.
-
-        Parameters
-        ----------
-        name : str
-            The table.
-
-        Returns
-        -------
-        pyarrow.Table
-            One row a commit: version BIGINT, timestamp TIMESTAMPTZ, operation VARCHAR, parameters and metrics
-            MAP(VARCHAR, VARCHAR), engine VARCHAR.
-        """
-        from .description import history
-
-        return history(self._snapshot("Lake.history", name))
 
     def write(
         self,
@@ -208,45 +205,6 @@ class Lake:
         if twins := [other for other in self.tables() if other.lower() == name.lower() and other != name]:
             raise ValueError(f"{where}the lake has a table {twins[0]!r}, and SQL does not tell the two names apart")
         return write(self.root / name, data, mode, partition_by, where)
-
-    def delete(self, name: str, where: str | None = None, *, deletion_vectors: bool | None = None) -> dict[str, int]:
-        """Delete rows of a table in one atomic commit; earlier versions still have them.
-
-        Parameters
-        ----------
-        name : str
-            The table.
-        where : str, optional
-            A SQL condition: the rows for which it is true are deleted. By default all are.
-        deletion_vectors : bool, optional
-            True marks rows as deleted beside the data files, which costs bytes where rewriting costs the files, and
-            makes the table one with deletion vectors, which older readers refuse. False rewrites the files. By default
-            the table's property ``delta.enableDeletionVectors`` decides.
-
-        Returns
-        -------
-        dict of str to int
-            ``version`` (the one made, or that is there if no row was found), ``rows`` deleted, and how many files were
-            marked (``files_marked``), ``files_removed`` and ``files_added``.
-
-        Raises
-        ------
-        FileNotFoundError
-            The lake has no such table.
-        ValueError
-            `where` is no SQL condition, or the table does not let rows be deleted.
-        ironlake.lakehouse.ConflictError
-            Another writer changed the same rows meanwhile. Commits that have nothing to do with them are no conflict.
-
-        Examples
-        --------
-        >>> lake.delete("sales", "pieces < 5")["rows"]
-        1
-        """
-        from .delete import delete
-
-        snapshot = self._snapshot("Lake.delete", name)
-        return delete(snapshot.path, where, deletion_vectors, f"Lake.delete({name!r}): ")
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """Run SQL in which every table of the lake is a view, always at its newest version.
@@ -331,13 +289,16 @@ class Lake:
         self, method: str, name: str, version: int | None = None, timestamp: dt.datetime | str | None = None
     ) -> Snapshot:
         """A version of a table of this lake; `method` is for the error message."""
-        where = f"{method}({name!r}): "
+        self._check_table(method, name)
+        return open_snapshot(self.root / name, version, f"{method}({name!r}): ", timestamp)
+
+    def _check_table(self, method: str, name: str) -> None:
+        """Refuse a name that is no table."""
         tables = self.tables()
         if name not in tables:
             close = difflib.get_close_matches(str(name), tables, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"its tables are {', '.join(tables) or '(none yet)'}"
-            raise FileNotFoundError(f"{where}the lake {str(self.root)!r} has no such table; {hint}")
-        return open_snapshot(self.root / name, version, where, timestamp)
+            raise FileNotFoundError(f"{method}({name!r}): the lake {str(self.root)!r} has no such table; {hint}")
 
     def _summary(self) -> list[tuple[str, str, str, str]]:
         """Name, rows, version and size of each table, for people to read."""
@@ -346,7 +307,7 @@ class Lake:
     def __repr__(self) -> str:
         return f"Lake({str(self.root)!r}, tables={self.tables()})"
 
-    def __rich__(self) -> Table:
+    def __rich__(self) -> RichTable:
         from rich.table import Table
 
         table = Table("table", title=str(self.root), title_justify="left")

@@ -164,10 +164,10 @@ class TestDemo:
             assert lake.sql(step.sql).limit(1).fetchall()
 
     def test_running_again_adds_versions(self, built, run):
-        versions = ironlake.open(built[0]).version("digits")
+        versions = ironlake.open(built[0])["digits"].version
         run("demo", built[0])
         lake = ironlake.open(built[0])
-        assert lake.version("digits") == versions + 1
+        assert lake["digits"].version == versions + 1
         assert lake.sql("SELECT count(*) FROM models").fetchall() == [(11,)]
 
     def test_it_keeps_away_from_other_files(self, run, tmp_path):

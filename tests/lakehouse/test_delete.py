@@ -49,9 +49,9 @@ def test_the_rows_that_are_left_are_those_for_which_no_condition_is_true(tmp_pat
     for condition, marking in deletions:
         before = len(left)
         left = left.filter(f"({condition}) IS NOT TRUE")
-        told = lake.delete("t", condition, deletion_vectors=marking)
+        told = lake["t"].delete(condition, deletion_vectors=marking)
         assert told["rows"] == before - len(left)
-        assert told["version"] == lake.version("t")
+        assert told["version"] == lake["t"].version
     wanted = [row[0] for row in left.order("id").project("id").fetchall()]
     assert ids(lake) == wanted
     assert by_deltalake(lake) == wanted
@@ -59,7 +59,7 @@ def test_the_rows_that_are_left_are_those_for_which_no_condition_is_true(tmp_pat
 
 def test_marked_files_stay_where_they_are(lake):
     files = open_snapshot(lake.root / "t", None, "").files
-    told = lake.delete("t", "id BETWEEN 10 AND 12", deletion_vectors=True)
+    told = lake["t"].delete("id BETWEEN 10 AND 12", deletion_vectors=True)
     assert told == {"rows": 3, "version": 1, "files_marked": 3, "files_removed": 0, "files_added": 0}
     assert sorted(open_snapshot(lake.root / "t", None, "").files) == sorted(files)
     assert len(list((lake.root / "t").glob("deletion_vector_*.bin"))) == 1
@@ -68,14 +68,14 @@ def test_marked_files_stay_where_they_are(lake):
 
 
 def test_a_file_without_rows_leaves_the_table(lake):
-    lake.delete("t", "part = 3 AND id > 50", deletion_vectors=True)
-    told = lake.delete("t", "part = 3")  # the table's property says how, from now on
+    lake["t"].delete("part = 3 AND id > 50", deletion_vectors=True)
+    told = lake["t"].delete("part = 3")  # the table's property says how, from now on
     assert (told["files_marked"], told["files_removed"]) == (0, 1)
     assert len(open_snapshot(lake.root / "t", None, "").files) == 6
 
 
 def test_the_log_says_what_was_done(lake):
-    lake.delete("t", "part = 1 AND id > 50", deletion_vectors=True)
+    lake["t"].delete("part = 1 AND id > 50", deletion_vectors=True)
     commit = [json.loads(line) for line in (lake.root / "t/_delta_log" / f"{1:020}.json").read_text().splitlines()]
     kinds = [next(iter(action)) for action in commit]
     assert kinds == ["commitInfo", "protocol", "metaData", "remove", "add"]
@@ -89,15 +89,15 @@ def test_the_log_says_what_was_done(lake):
 
 
 def test_rows_can_be_appended_behind_deleted_ones(lake):
-    lake.delete("t", "id < 90", deletion_vectors=True)
+    lake["t"].delete("id < 90", deletion_vectors=True)
     lake.write("t", duckdb.sql(f"{ROWS} FROM range(200, 203)"), mode="append")
     assert ids(lake) == [*range(90, 100), 200, 201, 202]
 
 
 @pytest.mark.parametrize("marking", [True, False])
 def test_nothing_found_is_no_version(lake, marking):
-    told = lake.delete("t", "id > 1000", deletion_vectors=marking)
-    assert (told["rows"], told["version"], lake.version("t")) == (0, 0, 0)
+    told = lake["t"].delete("id > 1000", deletion_vectors=marking)
+    assert (told["rows"], told["version"], lake["t"].version) == (0, 0, 0)
 
 
 def test_paths_of_special_characters(tmp_path):
@@ -105,8 +105,8 @@ def test_paths_of_special_characters(tmp_path):
     words = ["a b", "ü/ö", "50%", "x=y", "q?", "#1"]
     rows = pa.table({"id": range(12), "word": words * 2})
     lake.write("t", rows, partition_by="word")
-    lake.delete("t", "id = 3", deletion_vectors=True)
-    lake.delete("t", "id = 4", deletion_vectors=False)
+    lake["t"].delete("id = 3", deletion_vectors=True)
+    lake["t"].delete("id = 4", deletion_vectors=False)
     assert ids(lake) == by_deltalake(lake) == [0, 1, 2, *range(5, 12)]
 
 
@@ -115,9 +115,9 @@ def test_columns_that_are_mapped(tmp_path, mode):
     properties = {"delta.columnMapping.mode": mode, "delta.minReaderVersion": "2", "delta.minWriterVersion": "5"}
     write_deltalake(tmp_path / "t", pa.table({"id": range(10), "part": [1, 2] * 5}), configuration=properties)
     lake = ironlake.open(tmp_path)
-    with pytest.raises(ValueError, match=r"Lake.delete\('t'\): the table maps its columns.*deletion_vectors=True"):
-        lake.delete("t", "part = 1")
-    lake.delete("t", "part = 1 AND id > 3", deletion_vectors=True)
+    with pytest.raises(ValueError, match=r"Table.delete\('t'\): the table maps its columns.*deletion_vectors=True"):
+        lake["t"].delete("part = 1")
+    lake["t"].delete("part = 1 AND id > 3", deletion_vectors=True)
     assert ids(lake) == [0, 1, 2, 3, 5, 7, 9]
 
 
@@ -146,19 +146,19 @@ def test_a_deletion_elsewhere_is_no_conflict(lake):
     change = _change(lake, "part = 0", 0)
     other = open_snapshot(lake.root / "t", None, "").partitions["part"].index("5")
     assert other != 0
-    lake.delete("t", "part = 5 AND id > 10", deletion_vectors=True)
+    lake["t"].delete("part = 5 AND id > 10", deletion_vectors=True)
     with pytest.raises(ConflictError, match=r"version 1 \(DELETE\) changed the rules"):
         change.commit()  # the first deletion vector of a table changes its protocol
     change = _change(lake, "part = 0", 0)
-    lake.delete("t", "part = 5 AND id < 10")
+    lake["t"].delete("part = 5 AND id < 10")
     assert change.commit() == 3
 
 
 def test_the_same_rows_are_a_conflict(lake):
-    lake.delete("t", "id = 99", deletion_vectors=True)
+    lake["t"].delete("id = 99", deletion_vectors=True)
     place = open_snapshot(lake.root / "t", None, "").partitions["part"].index("0")
     change = _change(lake, "part = 0", place)
-    lake.delete("t", "id = 7")
+    lake["t"].delete("id = 7")
     before = ids(lake)
     with pytest.raises(ConflictError, match=r"DELETE failed: version 2 \(DELETE\) changed the same files; try again"):
         change.commit()
@@ -166,13 +166,13 @@ def test_the_same_rows_are_a_conflict(lake):
 
 
 def test_writers_side_by_side_lose_nothing(lake):
-    lake.delete("t", "id = 99", deletion_vectors=True)
+    lake["t"].delete("id = 99", deletion_vectors=True)
     failures = []
 
     def work(part):
         try:
             for number in range(5):
-                assert lake.delete("t", f"part = {part} AND id = {part + 7 * number}")["rows"] == 1
+                assert lake["t"].delete(f"part = {part} AND id = {part + 7 * number}")["rows"] == 1
         except BaseException as error:
             failures.append(error)
 
@@ -182,7 +182,7 @@ def test_writers_side_by_side_lose_nothing(lake):
     for thread in threads:
         thread.join()
     assert not failures
-    assert lake.version("t") == 21
+    assert lake["t"].version == 21
     assert ids(lake) == [each for each in range(99) if each % 7 > 3 or each > 34]
 
 
@@ -200,29 +200,29 @@ def test_a_file_comes_whole_and_once(tmp_path):
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ("nope = 3", r"Lake.delete\('t'\): the predicate 'nope = 3' is not valid: .*The columns are 'id', 'part'"),
-        ("id >", r"Lake.delete\('t'\): the predicate 'id >' is not valid"),
-        ("id = 'a'::INT", r"Lake.delete\('t'\): the predicate .* fails: .*Could not convert"),
-        ("name::INT = 3", r"Lake.delete\('t'\): the predicate .* fails: .*Could not convert"),
-        ("true; DROP TABLE t", r"Lake.delete\('t'\): the predicate .* is not valid"),
+        ("nope = 3", r"Table.delete\('t'\): the predicate 'nope = 3' is not valid: .*The columns are 'id', 'part'"),
+        ("id >", r"Table.delete\('t'\): the predicate 'id >' is not valid"),
+        ("id = 'a'::INT", r"Table.delete\('t'\): the predicate .* fails: .*Could not convert"),
+        ("name::INT = 3", r"Table.delete\('t'\): the predicate .* fails: .*Could not convert"),
+        ("true; DROP TABLE t", r"Table.delete\('t'\): the predicate .* is not valid"),
     ],
 )
 def test_conditions_that_are_none(lake, condition, message, marking):
     with pytest.raises(ValueError, match=message):
-        lake.delete("t", condition, deletion_vectors=marking)
-    assert lake.version("t") == 0
+        lake["t"].delete(condition, deletion_vectors=marking)
+    assert lake["t"].version == 0
 
 
 def test_tables_that_keep_their_rows(tmp_path):
     lake = ironlake.open(tmp_path)
     write_deltalake(tmp_path / "log", pa.table({"id": [1]}), configuration={"delta.appendOnly": "true"})
-    with pytest.raises(ValueError, match=r"Lake.delete\('log'\): the table is append-only"):
-        lake.delete("log", deletion_vectors=True)
+    with pytest.raises(ValueError, match=r"Table.delete\('log'\): the table is append-only"):
+        lake["log"].delete(deletion_vectors=True)
     write_deltalake(tmp_path / "fed", pa.table({"id": [1]}), configuration={"delta.enableChangeDataFeed": "true"})
-    with pytest.raises(ValueError, match=r"Lake.delete\('fed'\): the table has a change data feed"):
-        lake.delete("fed")
-    with pytest.raises(FileNotFoundError, match=r"Lake.delete\('missing'\)"):
-        lake.delete("missing")
+    with pytest.raises(ValueError, match=r"Table.delete\('fed'\): the table has a change data feed"):
+        lake["fed"].delete()
+    with pytest.raises(FileNotFoundError, match=r"Lake\('missing'\): "):
+        lake["missing"].delete()
 
 
 def test_a_failed_commit_leaves_no_files(lake, monkeypatch):
@@ -234,14 +234,14 @@ def test_a_failed_commit_leaves_no_files(lake, monkeypatch):
     monkeypatch.setattr(Transaction, "commit", overtaken)
     for marking in (True, False):
         with pytest.raises(ConflictError):
-            lake.delete("t", "id = 3", deletion_vectors=marking)
+            lake["t"].delete("id = 3", deletion_vectors=marking)
     assert sorted((lake.root / "t").rglob("*")) == before
 
 
 def test_many_rows_of_large_files(tmp_path):
     lake = ironlake.open(tmp_path)
     lake.write("t", duckdb.sql("SELECT range AS id FROM range(1_000_000)"))
-    assert lake.delete("t", "id % 2 = 0 OR id BETWEEN 300_000 AND 400_000", deletion_vectors=True)["rows"] == 550_000
+    assert lake["t"].delete("id % 2 = 0 OR id BETWEEN 300_000 AND 400_000", deletion_vectors=True)["rows"] == 550_000
     left = lake.sql("SELECT id FROM t ORDER BY id").fetchnumpy()["id"]
     every = np.arange(1_000_000)
     assert np.array_equal(left, every[(every % 2 == 1) & ((every < 300_000) | (every > 400_000))])

@@ -15,7 +15,7 @@ def lake(tmp_path):
     lake = ironlake.open(tmp_path / "lake")
     rows = "SELECT range::INT AS id, range % 3 AS part, 'name ' || range AS name, {'a': range} AS nested FROM range({})"
     lake.write("t", duckdb.sql(rows.replace("{}", "90")), partition_by="part")
-    lake.delete("t", "part = 1 AND id < 30", deletion_vectors=True)
+    lake["t"].delete("part = 1 AND id < 30", deletion_vectors=True)
     return lake
 
 
@@ -30,7 +30,7 @@ def test_history(lake):
     told = [commit["timestamp"] for commit in DeltaTable(lake.root / "t").history()]
     stamps = [dt.datetime.timestamp(row[0]) for row in query("SELECT timestamp FROM delta_history($t)", lake)]
     assert stamps == [stamp / 1000 for stamp in told]
-    assert lake.history("t").equals(ironlake.delta_history(str(lake.root / "t")))
+    assert lake["t"].history().equals(ironlake.delta_history(str(lake.root / "t")))
     with pytest.raises(duckdb.Error, match="delta_history: argument newest is -1; expected a number of commits"):
         query("FROM delta_history($t, newest => -1)", lake)
 
@@ -39,7 +39,7 @@ def test_a_long_history_is_read_in_little_memory(tmp_path):
     """The buffers for lines must follow the size of the commits: a gigabyte for each file once ran out of memory."""
     for number in range(40):
         write_deltalake(tmp_path / "t", pa.table({"id": [number]}), mode="append")
-    assert len(ironlake.open(tmp_path).history("t")) == 40
+    assert len(ironlake.open(tmp_path)["t"].history()) == 40
     assert len(ironlake.open(tmp_path).table("t").fetchall()) == 40
 
 

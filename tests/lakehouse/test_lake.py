@@ -62,7 +62,7 @@ class TestWrite:
         assert lake.write("t", rows(1)) == 0
         assert lake.write("t", rows(2), mode="append") == 1
         assert lake.write("t", rows(3), mode="overwrite") == 2
-        assert lake.version("t") == 2
+        assert lake["t"].version == 2
         assert [lake.table("t", version).fetchall() for version in range(3)] == [[(1,)], [(1,), (2,)], [(3,)]]
 
     def test_append_and_overwrite_create_too(self, lake):
@@ -205,7 +205,7 @@ class TestWrite:
             ValueError, match="missing column 'y'; unknown columns 'a', 'b'; column 'x' is DOUBLE, not BIGINT"
         ):
             lake.write("t", pa.table({"x": [1.5], "a": [1], "b": [1]}), mode="append")
-        assert lake.version("t") == 0
+        assert lake["t"].version == 0
 
     def test_appended_columns_match_by_name_and_widen(self, lake):
         lake.write("t", pa.table({"x": [1], "y": [0.5], "l": [[1]]}))
@@ -251,7 +251,7 @@ class TestWrite:
         lake.write("t", rows(1))
         with pytest.raises(Exception, match="bad row"):
             lake.write("t", duckdb.sql(failing), mode="append")
-        assert lake.version("t") == 0
+        assert lake["t"].version == 0
         assert len(list((lake.root / "t").glob("*.parquet"))) == 1
 
     def test_the_error_of_a_generator_reaches_the_caller(self, lake):
@@ -457,7 +457,7 @@ class TestPeople:
     def test_history(self, lake):
         lake.write("t", rows(1))
         lake.write("t", rows(2), mode="append")
-        history = lake.history("t")
+        history = lake["t"].history()
         assert history["version"].to_pylist() == [1, 0]
         assert history["operation"].to_pylist()[0] == "WRITE"
         assert dict(history["parameters"].to_pylist()[0])["mode"] == "Append"
@@ -479,12 +479,12 @@ class TestPeople:
         write_deltalake(lake.root / "t", rows(1), configuration={"delta.dataSkippingNumIndexedCols": "0"})
         assert "<td>1</td>" in lake._repr_html_() or "<td>unknown</td>" in lake._repr_html_()
 
-    @pytest.mark.parametrize("method", ["table", "version", "history"])
-    def test_unknown_tables(self, lake, method):
+    @pytest.mark.parametrize(("method", "told"), [("table", r"Lake\.table"), ("__getitem__", "Lake")])
+    def test_unknown_tables(self, lake, method, told):
         with pytest.raises(FileNotFoundError, match=r"its tables are \(none yet\)"):
             getattr(lake, method)("t")
         lake.write("customers", rows(1))
-        with pytest.raises(FileNotFoundError, match=rf"^Lake\.{method}\('custmers'\): .* did you mean 'customers'\?"):
+        with pytest.raises(FileNotFoundError, match=rf"^{told}\('custmers'\): .* did you mean 'customers'\?"):
             getattr(lake, method)("custmers")
 
     def test_versions_in_the_future(self, lake):

@@ -225,7 +225,7 @@ def _opened(path: str | None, query: str) -> tuple[Lake | None, tuple[str | None
         return None, (None, None)
     lake = lakehouse.open(path)
     used = tables_of(as_query(query), lake)
-    return lake, (", ".join(used) or None, lake.version(used[0]) if len(used) == 1 else None)
+    return lake, (", ".join(used) or None, lake[used[0]].version if len(used) == 1 else None)
 
 
 def _schema() -> pa.Schema:
