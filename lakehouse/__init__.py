@@ -2,7 +2,8 @@
 
 from . import functions, kept_rows
 from .lake import Lake, open
+from .rules import ConstraintError
 from .table import Table
 from .transaction import ConflictError
 
-__all__ = ["open", "Lake", "Table", "ConflictError", "functions", "kept_rows"]
+__all__ = ["open", "Lake", "Table", "ConflictError", "ConstraintError", "functions", "kept_rows"]

@@ -1,31 +1,23 @@
-"""Delete rows: files keep their rows and get a deletion vector, or are rewritten without them.
-
-Marking writes a few bytes a row, whatever the size of the files. One file beside the data holds the vectors of a
-commit: a version byte, and each vector as its size, its bitmap and the bitmap's CRC-32.
-
-Source: Delta protocol, "Deletion Vectors"; "Writer Requirements for Deletion Vectors".
-"""
+"""Delete and update the rows that meet a condition."""
 
 from __future__ import annotations
 
-import json
-import uuid
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from .deletion_vectors import deleted_rows, encode, vector_path, z85_encode
-from .files import write_files
-from .protocol import check_deletable, with_deletion_vectors, writer_features
-from .pruning import PredicateError, check_predicate, kept_files
-from .scan import BATCH_ROWS, FILE, ROW, scan_sql
+from .errors import telling
+from .protocol import check_writable
+from .pruning import check_predicate
+from .row_changes import apply, find, marks_rows
+from .rules import computed_columns
+from .schema import quote_name, sql_type
 from .snapshot import Snapshot, open_snapshot
-from .storage import database
+from .storage import scratch
 from .transaction import Transaction
 
-_ENABLED = "delta.enableDeletionVectors"
+if TYPE_CHECKING:
+    import duckdb
 
 
 def delete(path: Path, predicate: str | None, marking: bool | None, where: str) -> dict[str, int]:
@@ -33,115 +25,53 @@ def delete(path: Path, predicate: str | None, marking: bool | None, where: str) 
 
     `where` starts the error messages, such as ``"Table.delete('sales'): "``.
     """
-    snapshot = open_snapshot(path, None, where)
     condition = "true" if predicate is None else predicate
-    enabled = snapshot.configuration.get(_ENABLED, "false").lower() == "true"
-    marking = enabled if marking is None else marking
-    try:
-        check_deletable(snapshot.state.protocol, snapshot.state.metadata)
+    with telling(where), scratch() as connection:
+        snapshot = open_snapshot(path, None, "")
+        check_writable(snapshot.state.protocol, snapshot.state.metadata, "delete")
         check_predicate(snapshot, condition)
-        if not marking:
-            _check_rewritable(snapshot)
-        gone = _found(snapshot, kept_files(snapshot, condition), condition)
-    except ValueError as error:
-        raise ValueError(f"{where}{error}") from None
-    rows = sum(map(len, gone.values()))
-    if not gone:
-        return {"version": snapshot.version, "rows": 0, "files_marked": 0, "files_removed": 0, "files_added": 0}
-    change = Transaction(snapshot, "DELETE", condition, {"predicate": [condition]})
-    return {"rows": rows, **(_mark(change, gone, enabled) if marking else _rewrite(change, list(gone)))}
+        find(connection, snapshot, condition, "delete")
+        with Transaction(snapshot, "DELETE", condition, {"predicate": [condition]}) as change:
+            told = apply(change, connection, marks_rows(snapshot, marking), has_values=False)
+            return {"version": change.commit(), **told}
 
 
-def _check_rewritable(snapshot: Snapshot) -> None:
-    """Refuse to write files that a table would need in another form."""
-    feed = snapshot.configuration.get("delta.enableChangeDataFeed", "false").lower() == "true"
-    if feed or snapshot.mapping != "none":
-        told = "has a change data feed" if feed else "maps its columns"
-        raise ValueError(f"the table {told}, and its files are not rewritten here; pass deletion_vectors=True")
+def update(
+    path: Path, values: Mapping[str, str], predicate: str | None, marking: bool | None, where: str
+) -> dict[str, int]:
+    """Change values in rows of the table at `path`; see `Table.update`."""
+    condition = "true" if predicate is None else predicate
+    with telling(where), scratch() as connection:
+        snapshot = open_snapshot(path, None, "")
+        check_writable(snapshot.state.protocol, snapshot.state.metadata, "change")
+        check_predicate(snapshot, condition)
+        find(connection, snapshot, condition, "update", new_values(snapshot, values))
+        complete(connection, snapshot, set(values))
+        with Transaction(snapshot, "UPDATE", condition, {"predicate": [condition]}) as change:
+            told = apply(change, connection, marks_rows(snapshot, marking))
+            return {"version": change.commit(), **told}
 
 
-def _rewrite(change: Transaction, files: list[int]) -> dict[str, int]:
-    """Write the files anew without the rows."""
-    snapshot = change.snapshot
-    kept = f"FROM ({scan_sql(snapshot, files)}) WHERE ({change.predicate}) IS NOT TRUE"
-    rows = database().cursor().sql(kept).to_arrow_reader(BATCH_ROWS)
-    added = write_files(snapshot.path, rows, snapshot.schema, snapshot.partition_columns)
-    for index in files:
-        change.remove(index)
-    for action in added:
-        change.add(action)
-    change.metrics = {"numRemovedFiles": len(files), "numAddedFiles": len(added)}
-    try:
-        version = change.commit()
-    except BaseException:
-        for action in added:
-            (snapshot.path / action.path).unlink(missing_ok=True)
-        raise
-    return {"version": version, "files_marked": 0, "files_removed": len(files), "files_added": len(added)}
+def new_values(snapshot: Snapshot, values: Mapping[str, str], others: str = "") -> str:
+    """The values of a changed row, in SQL: what is said of a column, cast to its type, or else ``others`` and its name.
+
+    Raises
+    ------
+    ValueError
+        There is no such column.
+    """
+    if unknown := [name for name in values if name not in snapshot.schema.names]:
+        names = ", ".join(map(repr, snapshot.schema.names))
+        raise ValueError(f"there is no column {unknown[0]!r}; the columns are {names}")
+    return ", ".join(
+        f"CAST(({values.get(field.name, others + quote_name(field.name))}) AS {sql_type(field.type)}) "
+        f"AS {quote_name(field.name)}"
+        for field in snapshot.schema
+    )
 
 
-def _mark(change: Transaction, gone: dict[int, np.ndarray[Any, Any]], enabled: bool) -> dict[str, int]:
-    """Give the files deletion vectors."""
-    snapshot = change.snapshot
-    metrics = {"files_marked": 0, "files_removed": 0, "files_added": 0}
-    features = writer_features(snapshot.state.protocol)
-    if "deletionVectors" not in features:
-        change.actions.append({"protocol": with_deletion_vectors(snapshot.state.protocol)})
-    if not enabled:
-        metadata = snapshot.state.metadata
-        properties = {**snapshot.configuration, _ENABLED: "true"}
-        change.actions.append({"metaData": {**metadata, "configuration": properties}})
-    name = uuid.uuid4()
-    content = bytearray(b"\x01")
-    for index, rows in gone.items():
-        vector = snapshot.state.files["vector"][index].as_py()
-        if vector:
-            rows = np.union1d(rows, deleted_rows(snapshot.storage, vector))
-        count, stats = _statistics(snapshot, index)
-        if len(rows) == count:
-            change.remove(index)
-            metrics["files_removed"] += 1
-            continue
-        payload = encode(rows)
-        descriptor = {"storageType": "u", "pathOrInlineDv": z85_encode(name.bytes), "offset": len(content)}
-        descriptor |= {"sizeInBytes": len(payload), "cardinality": len(rows)}
-        content += len(payload).to_bytes(4, "big") + payload + zlib.crc32(payload).to_bytes(4, "big")
-        change.mark(index, descriptor, stats)
-        metrics["files_marked"] += 1
-    file = vector_path(z85_encode(name.bytes))
-    change.metrics = {
-        "numDeletedRows": sum(map(len, gone.values())),
-        "numDeletionVectorsAdded": metrics["files_marked"],
-        "numRemovedFiles": metrics["files_removed"],
-    }
-    try:
-        if metrics["files_marked"]:
-            snapshot.storage.create(file, bytes(content))
-        return {"version": change.commit(), **metrics}
-    except BaseException:
-        (snapshot.path / file).unlink(missing_ok=True)
-        raise
-
-
-def _found(snapshot: Snapshot, files: list[int], predicate: str) -> dict[int, np.ndarray[Any, Any]]:
-    """For each file the rows that meet a predicate, ascending."""
-    import duckdb
-
-    query = f"SELECT {FILE}, {ROW} FROM ({scan_sql(snapshot, files, positions=True)}) WHERE ({predicate})"
-    try:
-        rows = database().sql(f"{query} ORDER BY ALL").to_arrow_table()
-    except duckdb.Error as error:
-        raise PredicateError(f"the predicate {predicate!r} fails: {str(error).splitlines()[0]}") from None
-    numbers, places = (rows[name].to_numpy() for name in rows.column_names)
-    chosen, starts = np.unique(numbers, return_index=True)
-    return dict(zip(chosen.tolist(), np.split(places, starts[1:]), strict=True)) if len(chosen) else {}
-
-
-def _statistics(snapshot: Snapshot, index: int) -> tuple[int, str]:
-    """The number of rows in a file, deleted ones included, and its statistics once more of them are deleted."""
-    import pyarrow.parquet
-
-    stats = json.loads(snapshot.state.files["stats"][index].as_py() or "{}")
-    if "numRecords" not in stats:
-        stats["numRecords"] = pyarrow.parquet.read_metadata(snapshot.files[index]).num_rows
-    return stats["numRecords"], json.dumps({**stats, "tightBounds": False}, separators=(",", ":"))
+def complete(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, given: set[str]) -> None:
+    """Compute the generated columns of changed rows anew, unless their values are given."""
+    for name, expression in computed_columns(snapshot.schema).items():
+        if name not in given:
+            connection.execute(f"UPDATE changed SET {quote_name(name)} = {expression} WHERE kind <> 'delete'")

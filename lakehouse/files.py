@@ -12,14 +12,15 @@ import math
 import re
 import time
 import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .schema import quote_name, quote_text, sql_type
+from .schema import converted, field_id, physical_name, physical_type, quote_name, quote_text, sql_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from deltalake.transaction import AddAction
 
 #: Size at which a data file is full; readers take files apart by row groups, so bigger ones would gain nothing.
 FILE_BYTES = 128_000_000
@@ -28,70 +29,142 @@ FILE_BYTES = 128_000_000
 _LONGEST_TEXT = 32
 
 
-def write_files(path: Path, rows: pa.RecordBatchReader, schema: pa.Schema, partitions: list[str]) -> list[AddAction]:
-    """Write `rows`, cast to `schema`, as Parquet files below `path`; nothing is left of them if that fails.
+@dataclass(frozen=True)
+class DataFile:
+    """A file that a commit puts into a table.
+
+    Attributes
+    ----------
+    path : str
+        Where it is, relative to the table, not URL-encoded.
+    size : int
+        Bytes.
+    partition_values : dict
+        The text of each partition column's value, as the log has it.
+    modification_time : int
+        Milliseconds since 1970.
+    stats : str
+        The statistics, as the log has them.
+    """
+
+    path: str
+    size: int
+    partition_values: dict[str, str | None]
+    modification_time: int
+    stats: str
+
+
+def write_files(
+    path: Path,
+    rows: pa.RecordBatchReader,
+    schema: pa.Schema,
+    partitions: list[str],
+    mapped: bool = False,
+    computed: Mapping[str, str] | None = None,
+    folder: str = "",
+) -> list[DataFile]:
+    """Write rows, cast to a schema, as Parquet files below `path`; nothing is left of them if that fails.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The table's directory.
+    rows : pyarrow.RecordBatchReader
+        The rows; a column that they lack is NULL, unless it is computed.
+    schema : pyarrow.Schema
+        The columns of the files.
+    partitions : list of str
+        The columns whose values become directories.
+    mapped : bool
+        Whether files have columns under their physical names, and with their numbers.
+    computed : mapping of str to str, optional
+        SQL of columns that the rows may lack.
+    folder : str
+        A directory below `path` for the files.
 
     Returns
     -------
-    list of deltalake.transaction.AddAction
+    list of DataFile
         The files, in the order of their rows.
     """
     import duckdb
+    import pyarrow as pa
 
-    path.mkdir(parents=True, exist_ok=True)
+    (path / folder).mkdir(parents=True, exist_ok=True)
     token = uuid.uuid4().hex
-    columns = ", ".join(f"CAST({quote_name(f.name)} AS {sql_type(f.type)}) AS {quote_name(f.name)}" for f in schema)
-    partitioned = f"PARTITION_BY ({', '.join(map(quote_name, partitions))})," if partitions else ""
+    query = _select(rows.schema.names, schema, mapped, computed or {})
+    options = [f"FILENAME_PATTERN 'part-{token}-{{i}}'", f"FILE_SIZE_BYTES {FILE_BYTES}", "OVERWRITE_OR_IGNORE"]
+    options += ["FORMAT parquet", "RETURN_STATS"]
+    if partitions:
+        names = [_stored_name(schema.field(name), mapped) for name in partitions]
+        options.append(f"PARTITION_BY ({', '.join(map(quote_name, names))})")
+    if mapped:
+        options.append(f"FIELD_IDS {_field_ids([field for field in schema if field.name not in partitions])}")
     # Without async threads: a COPY that fails while one of them writes can hang (duckdb 2.0.0).
     with duckdb.connect(config={"threads": 1, "async_threads": 0}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("ironlake_rows", rows)
         try:
             written = connection.execute(
-                f"COPY (SELECT {columns} FROM ironlake_rows) TO {quote_text(str(path))} (FORMAT parquet, {partitioned} "
-                f"FILENAME_PATTERN 'part-{token}-{{i}}', FILE_SIZE_BYTES {FILE_BYTES}, OVERWRITE_OR_IGNORE, "
-                "RETURN_STATS)"
+                f"COPY ({query}) TO {quote_text(str(path / folder))} ({', '.join(options)})"
             ).fetchall()
         except BaseException:
-            remove_files(path, token)
+            for file in path.rglob(f"part-{token}-*"):
+                file.unlink()
             raise
     started = time.time_ns() // 1_000_000
-    actions = []
-    for number, (file, count, size, _, statistics, keys, *_) in enumerate(written):
-        if count:
-            # Times that rise by a millisecond a file keep the files in order for readers.
-            actions.append(_action(path, Path(file), count, size, statistics, keys, schema, started + number))
-        else:
-            Path(file).unlink()
-    return actions
+    stored = pa.schema([(_stored_name(field, mapped), field.type) for field in schema])
+    files = []
+    for number, (name, count, size, _, statistics, keys, *_) in enumerate(written):
+        if not count:
+            Path(name).unlink()
+            continue
+        values = {key: _partition_value(value) for key, value in (keys or {}).items()}
+        known = json.dumps(_log_statistics(count, statistics, stored), separators=(",", ":"))
+        # Times that rise by a millisecond a file keep the files in order for readers.
+        files.append(DataFile(Path(name).relative_to(path).as_posix(), size, values, started + number, known))
+    return files
 
 
-def remove_files(path: Path, token: str) -> None:
-    """Remove the data files of one write."""
-    for file in path.rglob(f"part-{token}-*"):
-        file.unlink()
+def _select(present: list[str], schema: pa.Schema, mapped: bool, computed: Mapping[str, str]) -> str:
+    """The SELECT of the rows as the files have them."""
+    columns = []
+    for field in schema:
+        name = quote_name(field.name)
+        source = name if field.name in present else f"({computed.get(field.name, 'NULL')})"
+        value = f"CAST({source} AS {sql_type(field.type)})"
+        if mapped:
+            value = converted(value, field.type, physical_type(field.type, mapped, False))
+        columns.append(f"{value} AS {quote_name(_stored_name(field, mapped))}")
+    return f"SELECT {', '.join(columns)} FROM ironlake_rows"
 
 
-def _action(
-    path: Path,
-    file: Path,
-    count: int,
-    size: int,
-    statistics: dict[str, dict[str, str]],
-    keys: dict[str, str | None] | None,
-    schema: pa.Schema,
-    modified: int,
-) -> AddAction:
-    from deltalake.transaction import AddAction
+def _stored_name(field: pa.Field, mapped: bool) -> str:
+    return physical_name(field) if mapped else str(field.name)
 
-    return AddAction(
-        path=file.relative_to(path).as_posix(),
-        size=size,
-        partition_values={name: _partition_value(value) for name, value in (keys or {}).items()},
-        modification_time=modified,
-        data_change=True,
-        stats=json.dumps(_log_statistics(count, statistics, schema)),
-    )
+
+def _field_ids(fields: Iterable[pa.Field]) -> str:
+    """The numbers of columns, in the words of COPY."""
+    parts = [f"{quote_text(physical_name(field))}: {_ids(field.type, str(field_id(field)))}" for field in fields]
+    return f"{{{', '.join(parts)}}}"
+
+
+def _ids(type_: pa.DataType, own: str | None) -> str:
+    """The number of a value and those of the fields inside it; items of lists and maps have none."""
+    import pyarrow.types as is_
+
+    inner: dict[str, str] = {}
+    if is_.is_struct(type_):
+        inner = {physical_name(field): _ids(field.type, str(field_id(field))) for field in type_}
+    elif is_.is_list(type_):
+        inner = {"element": _ids(type_.value_type, None)}
+    elif is_.is_map(type_):
+        inner = {"key": _ids(type_.key_type, None), "value": _ids(type_.item_type, None)}
+    inner = {name: ids for name, ids in inner.items() if ids != "{}"}
+    if own and not inner:
+        return own
+    parts = [f"__duckdb_field_id: {own}"] if own else []
+    return f"{{{', '.join([*parts, *(f'{quote_text(name)}: {ids}' for name, ids in inner.items())])}}}"
 
 
 def _partition_value(text: str | None) -> str | None:

@@ -158,6 +158,9 @@ class Lake:
         data: Any,
         mode: Literal["error", "append", "overwrite"] = "error",
         partition_by: str | Sequence[str] | None = None,
+        *,
+        where: str | None = None,
+        merge_schema: bool = False,
     ) -> int:
         """Write rows to a table in one atomic commit, creating the table if need be.
 
@@ -175,6 +178,11 @@ class Lake:
         partition_by : str or sequence of str, optional
             Columns whose values become directories, so that a filter on them skips files. Delta cannot tell an empty
             string from NULL in such a column.
+        where : str, optional
+            With `mode` 'overwrite': replace only the rows for which this SQL condition is true. It must be true for
+            all rows of `data`, and the table keeps its columns.
+        merge_schema : bool
+            Appending, add columns to the table that only `data` has, and fill up with NULL those that it lacks.
 
         Returns
         -------
@@ -188,7 +196,11 @@ class Lake:
         TypeError
             `data` is not a table, or a column has a type that Delta cannot store.
         ValueError
-            `name`, `mode` or `partition_by` is not valid, or the data does not fit the table.
+            `name`, `mode`, `partition_by` or `where` is not valid, or the data does not fit the table.
+        ironlake.lakehouse.ConstraintError
+            A row breaks a rule of the table.
+        ironlake.lakehouse.ConflictError
+            Another writer changed the rules of the table meanwhile, or rows that were to be replaced.
 
         Examples
         --------
@@ -199,12 +211,14 @@ class Lake:
 
         if mode not in _MODES:
             raise ValueError(f"Lake.write: mode is {mode!r}; expected one of {', '.join(map(repr, _MODES))}")
-        where = f"Lake.write({name!r}): "
+        told = f"Lake.write({name!r}): "
         if not isinstance(name, str) or not _TABLE_NAME.fullmatch(name):
-            raise ValueError(f"{where}the name is not valid; expected a letter or _, then letters, digits and _")
+            raise ValueError(f"{told}the name is not valid; expected a letter or _, then letters, digits and _")
+        if where is not None and mode != "overwrite":
+            raise ValueError(f'{told}where is given with mode={mode!r}; it says which rows mode="overwrite" replaces')
         if twins := [other for other in self.tables() if other.lower() == name.lower() and other != name]:
-            raise ValueError(f"{where}the lake has a table {twins[0]!r}, and SQL does not tell the two names apart")
-        return write(self.root / name, data, mode, partition_by, where)
+            raise ValueError(f"{told}the lake has a table {twins[0]!r}, and SQL does not tell the two names apart")
+        return write(self.root / name, data, mode, partition_by, told, merge_schema, where)
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """Run SQL in which every table of the lake is a view, always at its newest version.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 #: Reader features that are understood.
 READABLE = {
@@ -82,32 +82,46 @@ def writer_features(protocol: dict[str, Any]) -> set[str]:
     return {name for since, names in _BROUGHT.items() if since <= version for name in names}
 
 
-def check_deletable(protocol: dict[str, Any], metadata: dict[str, Any]) -> None:
-    """Refuse a table from which rows cannot be deleted by marking them.
+def check_writable(
+    protocol: dict[str, Any], metadata: dict[str, Any], purpose: Literal["append", "change", "delete"]
+) -> None:
+    """Refuse a table of which commits made here would not keep the rules.
 
     Raises
     ------
     FeatureError
-        The table is append-only, or needs a writer feature that is not known.
+        The table is append-only and not just appended to, or needs a writer feature that is not known.
     """
-    if str((metadata.get("configuration") or {}).get("delta.appendOnly", "false")).lower() == "true":
+    only = str((metadata.get("configuration") or {}).get("delta.appendOnly", "false")).lower() == "true"
+    if only and purpose != "append":
         raise FeatureError("the table is append-only: its property 'delta.appendOnly' forbids to delete rows")
-    if protocol.get("minWriterVersion", 2) > _NEWEST_WRITER:
-        raise FeatureError(f"the table needs writer version {protocol['minWriterVersion']}")
-    # Deleting writes no rows, so that what gives new rows their identity does not matter.
-    unknown = sorted(writer_features(protocol) - WRITABLE - {"identityColumns"})
+    version = protocol.get("minWriterVersion", 2)
+    if version > _NEWEST_WRITER:
+        raise FeatureError(f"the table needs writer version {version}")
+    unknown = writer_features(protocol) - WRITABLE
+    # Rows that go need no identity; and the number of a version stands for features that a table need not use.
+    if purpose == "delete" or (version < _NEWEST_WRITER and "delta.identity" not in metadata.get("schemaString", "")):
+        unknown.discard("identityColumns")
     if unknown:
-        raise FeatureError(f"the table needs the writer feature{'s' * (len(unknown) > 1)} {', '.join(unknown)}")
+        named = ", ".join(map(repr, sorted(unknown)))
+        raise FeatureError(f"the table needs the writer feature{'s' * (len(unknown) > 1)} {named}, not known here")
 
 
-def with_deletion_vectors(protocol: dict[str, Any]) -> dict[str, Any]:
-    """The protocol of a table once it has deletion vectors: in named features, those that it had included."""
-    reader = set(protocol.get("readerFeatures") or ())
+def with_features(protocol: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """The protocol of a table once it has these features; the same one if it has them."""
+    supported = writer_features(protocol)
+    missing = names - supported
+    if not missing:
+        return protocol
+    since = {name: version for version, brought in _BROUGHT.items() for name in brought}
+    if protocol.get("minWriterVersion", 2) < _NEWEST_WRITER and missing <= set(since):
+        reader = 2 if "columnMapping" in missing else protocol.get("minReaderVersion", 1)
+        return {"minReaderVersion": reader, "minWriterVersion": max(since[name] for name in missing)}
+    known = set(protocol.get("readerFeatures") or ())
     if protocol.get("minReaderVersion", 1) == 2:
-        reader.add("columnMapping")
-    return {
-        "minReaderVersion": _NEWEST_READER,
-        "minWriterVersion": _NEWEST_WRITER,
-        "readerFeatures": sorted(reader | {"deletionVectors"}),
-        "writerFeatures": sorted(writer_features(protocol) | {"deletionVectors"}),
-    }
+        known.add("columnMapping")
+    known |= missing & READABLE
+    named = {"writerFeatures": sorted(supported | missing), "minWriterVersion": _NEWEST_WRITER}
+    if known:
+        return {"minReaderVersion": _NEWEST_READER, "readerFeatures": sorted(known), **named}
+    return {"minReaderVersion": protocol.get("minReaderVersion", 1), **named}

@@ -132,6 +132,37 @@ def _logged_type(kind: Any, column: str) -> pa.DataType:
     return getattr(pa, _DELTA_NAMES[kind])()
 
 
+def schema_text(schema: pa.Schema) -> str:
+    """The ``schemaString`` of a schema; a field's metadata are told as they are."""
+    return json.dumps({"type": "struct", "fields": [_told_field(field) for field in schema]})
+
+
+def _told_field(field: pa.Field) -> dict[str, Any]:
+    metadata: dict[str, Any] = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    if (number := _FIELD_ID.decode()) in metadata:
+        metadata[number] = int(metadata[number])
+    return {"name": field.name, "type": _told_type(field.type), "nullable": field.nullable, "metadata": metadata}
+
+
+def _told_type(type_: pa.DataType) -> Any:
+    import pyarrow.types as is_
+
+    if is_.is_struct(type_):
+        return {"type": "struct", "fields": [_told_field(field) for field in type_]}
+    if is_.is_list(type_):
+        return {"type": "array", "elementType": _told_type(type_.value_type), "containsNull": True}
+    if is_.is_map(type_):
+        parts = {"keyType": _told_type(type_.key_type), "valueType": _told_type(type_.item_type)}
+        return {"type": "map", **parts, "valueContainsNull": True}
+    if is_.is_decimal(type_):
+        return f"decimal({type_.precision},{type_.scale})"
+    if is_.is_timestamp(type_):
+        return "timestamp" if type_.tz else "timestamp_ntz"
+    names = {"bool": "boolean", "int64": "long", "int32": "integer", "int16": "short", "int8": "byte"}
+    names |= {"date32[day]": "date", "null": "void"}
+    return names.get(str(type_), str(type_))
+
+
 def physical_name(field: pa.Field) -> str:
     """The name of a column in the data files, in partition values and in statistics, where columns are mapped."""
     metadata = field.metadata or {}
@@ -283,9 +314,12 @@ def partitionable(arrow_type: pa.DataType) -> bool:
     return not (is_.is_nested(arrow_type) or is_.is_floating(arrow_type) or is_.is_binary(arrow_type))
 
 
-def mismatches(data: pa.Schema, table: pa.Schema) -> Iterator[str]:
-    """What keeps rows of schema `data` from being appended to a table of schema `table`, a phrase each."""
-    if missing := [name for name in table.names if name not in data.names]:
+def mismatches(data: pa.Schema, table: pa.Schema, optional: set[str]) -> Iterator[str]:
+    """What keeps rows of schema `data` from being appended to a table of schema `table`, a phrase each.
+
+    The rows may lack ``optional`` columns.
+    """
+    if missing := [name for name in table.names if name not in data.names and name not in optional]:
         yield f"missing {_listed(missing)}"
     if extra := [name for name in data.names if name not in table.names]:
         yield f"unknown {_listed(extra)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import tempfile
 import threading
 import uuid
 from dataclasses import dataclass
@@ -104,6 +105,7 @@ class Storage:
         """
         target = Path(self.root, path)
         draft = target.with_name(f".{uuid.uuid4()}.tmp")
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with draft.open("xb") as file:
                 file.write(content)
@@ -115,6 +117,10 @@ class Storage:
         finally:
             draft.unlink(missing_ok=True)
         return True
+
+    def remove(self, path: str) -> None:
+        """Remove a file below the root, if there is one."""
+        Path(self.root, path).unlink(missing_ok=True)
 
     def locate(self, path: str) -> str:
         """A file's name for DuckDB, from a path below the root or an absolute one, not URL-encoded."""
@@ -139,6 +145,15 @@ def database() -> duckdb.DuckDBPyConnection:
         _local.owner = _database()
         _local.connection = _local.owner.cursor()
     connection: duckdb.DuckDBPyConnection = _local.connection
+    return connection
+
+
+def scratch() -> duckdb.DuckDBPyConnection:
+    """A database of its own for one change to a table; what does not fit into memory goes to the temporary folder."""
+    import duckdb
+
+    connection = duckdb.connect(config={"temp_directory": f"{tempfile.gettempdir()}/ironlake-{uuid.uuid4()}"})
+    connection.execute("SET TimeZone = 'UTC'")
     return connection
 
 

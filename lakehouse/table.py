@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .snapshot import Snapshot, open_snapshot, usable_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from .merge import Merge
 
 
 class Table:
@@ -35,7 +38,7 @@ class Table:
 
     Examples
     --------
-    >>> lake["sales"].delete("pieces < 5")["rows"]
+    >>> lake["sales"].delete("pieces < 5")["rows_deleted"]
     1
     """
 
@@ -82,8 +85,9 @@ class Table:
         Returns
         -------
         dict of str to int
-            ``version`` (the one made, or that is there if no row was found), ``rows`` deleted, and how many files were
-            marked (``files_marked``), ``files_removed`` and ``files_added``.
+            ``version`` (the one made, or that is there if no row was found), the numbers ``rows_updated``,
+            ``rows_deleted`` and ``rows_inserted``, and how many files were marked (``files_marked``),
+            ``files_removed`` and ``files_added``.
 
         Raises
         ------
@@ -95,6 +99,128 @@ class Table:
         from .delete import delete
 
         return delete(self.path, where, deletion_vectors, self._where("delete"))
+
+    def update(
+        self, values: Mapping[str, str], where: str | None = None, *, deletion_vectors: bool | None = None
+    ) -> dict[str, int]:
+        """Change values in one atomic commit; earlier versions still have the old ones.
+
+        Parameters
+        ----------
+        values : mapping of str to str
+            For each column to change, its new value: SQL over the columns of the row.
+        where : str, optional
+            A SQL condition: the rows for which it is true are changed. By default all are.
+        deletion_vectors : bool, optional
+            True marks the rows as deleted and adds the changed ones; False rewrites the files. By default as in
+            `delete`.
+
+        Returns
+        -------
+        dict of str to int
+            As of `delete`.
+
+        Raises
+        ------
+        ValueError
+            There is no such column, `where` or a value is not valid, or a changed row breaks a rule of the table.
+        ironlake.lakehouse.ConflictError
+            Another writer changed the same rows meanwhile.
+
+        Examples
+        --------
+        >>> lake["sales"].update({"pieces": "pieces + 1"}, where="item = 'fig'")["rows_updated"]
+        1
+        """
+        from .delete import update
+
+        return update(self.path, values, where, deletion_vectors, self._where("update"))
+
+    def merge(self, source: Any, on: str | Sequence[str]) -> Merge:
+        """Merge rows into the table: clauses say what becomes of rows that match and that do not, `execute` does it.
+
+        Parameters
+        ----------
+        source : object with ``__arrow_c_stream__`` or ``__arrow_c_array__``
+            The rows, as `Lake.write` takes them.
+        on : str or sequence of str
+            When a row of the table matches one of the source: columns that must be equal, or a SQL condition over
+            ``target`` and ``source``.
+
+        Returns
+        -------
+        Merge
+
+        Examples
+        --------
+        >>> news = duckdb.sql("SELECT 'fig' AS item, 9 AS pieces")
+        >>> lake["sales"].merge(news, on="item").when_matched_update().when_not_matched_insert().execute()
+        """
+        from .merge import Merge
+
+        return Merge(self.path, source, on, self._where("merge"))
+
+    def add_columns(self, schema: Any) -> int:
+        """Add columns, which are NULL in the rows that there are.
+
+        Parameters
+        ----------
+        schema : pyarrow.Schema, or what makes one, such as ``{"price": pyarrow.float64()}``
+            The names and types.
+
+        Returns
+        -------
+        int
+            The version made.
+        """
+        import pyarrow as pa
+
+        from .alter import add_columns, alter
+
+        columns = schema if isinstance(schema, pa.Schema) else pa.schema(schema)
+        return alter(self.path, "ADD COLUMNS", self._where("add_columns"), add_columns(columns))
+
+    def rename_column(self, old: str, new: str) -> int:
+        """Rename a column without touching a file: the table maps its columns from then on; the version made."""
+        from .alter import alter, rename_column
+
+        return alter(self.path, "RENAME COLUMN", self._where("rename_column"), rename_column(old, new))
+
+    def drop_columns(self, *names: str) -> int:
+        """Drop columns without touching a file: the table maps its columns from then on; the version made."""
+        from .alter import alter, drop_columns
+
+        return alter(self.path, "DROP COLUMNS", self._where("drop_columns"), drop_columns(*names))
+
+    def add_constraint(self, name: str, condition: str) -> int:
+        """Let a SQL condition hold for all rows, those that there are included; the version made.
+
+        Raises
+        ------
+        ironlake.lakehouse.ConstraintError
+            Rows of the table break it.
+        """
+        from .alter import add_constraint, alter
+
+        return alter(self.path, "ADD CONSTRAINT", self._where("add_constraint"), add_constraint(name, condition))
+
+    def drop_constraint(self, name: str) -> int:
+        """Take a constraint away; the version made."""
+        from .alter import alter, drop_constraint
+
+        return alter(self.path, "DROP CONSTRAINT", self._where("drop_constraint"), drop_constraint(name))
+
+    def set_properties(self, properties: Mapping[str, Any]) -> int:
+        """Set properties of the table, such as ``{"delta.enableChangeDataFeed": True}``; None takes one away.
+
+        Returns
+        -------
+        int
+            The version made.
+        """
+        from .alter import alter, set_properties
+
+        return alter(self.path, "SET TBLPROPERTIES", self._where("set_properties"), set_properties(properties))
 
     def _where(self, method: str) -> str:
         """How an error message of a method begins."""

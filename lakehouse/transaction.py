@@ -10,19 +10,28 @@ Source: Delta protocol, "Delta Log Entries" and "Commit Provenance Information";
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from .files import write_files
 from .log import FOLDER, Log
 from .pruning import kept_files
+from .rules import check_rows, computed_columns
 from .snapshot import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
-    from deltalake.transaction import AddAction
+    from types import TracebackType
+
+    import pyarrow as pa
+
+    from .files import DataFile
+    from .storage import Storage
 
 #: How often a commit is tried again.
 MOST_RETRIES = 15
@@ -34,7 +43,7 @@ class ConflictError(RuntimeError):
 
 @dataclass
 class Transaction:
-    """Changes to a table that become one version.
+    """Changes to a table that become one version; as a context, nothing is left of them if that fails.
 
     Attributes
     ----------
@@ -42,24 +51,62 @@ class Transaction:
         The version that the changes follow from.
     operation : str
         What the table's history calls it, such as ``DELETE``.
-    predicate : str
-        The SQL condition of the rows that were looked at.
+    predicate : str or None
+        The SQL condition of the rows that were looked at; None if none were.
     parameters, metrics : dict
         What else the history says.
     actions : list of dict
         The actions so far, as the log has them.
+    written : list of str
+        The files that were written for them, relative to the table.
     """
 
     snapshot: Snapshot
     operation: str
-    predicate: str
+    predicate: str | None
     parameters: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, int] = field(default_factory=dict)
     actions: list[dict[str, Any]] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
 
-    def remove(self, index: int) -> None:
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            for path in self.written:
+                self.snapshot.storage.remove(path)
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """The protocol after the changes so far; setting it is one."""
+        return self._newest("protocol", self.snapshot.state.protocol)
+
+    @protocol.setter
+    def protocol(self, protocol: dict[str, Any]) -> None:
+        self._replace("protocol", self.protocol, protocol)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata after the changes so far; setting them is one."""
+        return self._newest("metaData", self.snapshot.state.metadata)
+
+    @metadata.setter
+    def metadata(self, metadata: dict[str, Any]) -> None:
+        self._replace("metaData", self.metadata, metadata)
+
+    def _newest(self, kind: str, before: dict[str, Any]) -> dict[str, Any]:
+        return next((each[kind] for each in self.actions if kind in each), before)
+
+    def _replace(self, kind: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+        if after != before:
+            self.actions = [{kind: after}, *(each for each in self.actions if kind not in each)]
+
+    def remove(self, index: int, data_change: bool = True) -> None:
         """Take one of the snapshot's files out of the table."""
-        self.actions.append({"remove": {**self._entry(index), "deletionTimestamp": _now(), "dataChange": True}})
+        self.actions.append({"remove": {**self._entry(index), "deletionTimestamp": _now(), "dataChange": data_change}})
 
     def mark(self, index: int, vector: dict[str, Any], stats: str) -> None:
         """Give one of the snapshot's files another deletion vector."""
@@ -68,14 +115,57 @@ class Transaction:
         modified = self.snapshot.state.files["modification_time"][index].as_py()
         self.actions.append({"add": {**entry, "modificationTime": modified, "dataChange": True}})
 
-    def add(self, file: AddAction) -> None:
+    def add(self, file: DataFile, data_change: bool = True) -> None:
         """Put a new file into the table."""
-        entry = {"path": encoded(file.path), "partitionValues": dict(file.partition_values), "size": file.size}
-        entry |= {"modificationTime": file.modification_time, "dataChange": True, "stats": file.stats}
-        self.actions.append({"add": entry})
+        self.actions.append(add_action(file, data_change))
+
+    def write(self, rows: pa.RecordBatchReader, rules: Mapping[str, str] | None = None) -> list[DataFile]:
+        """Put rows into the table: their files are written, and checked against its rules and more of the caller's.
+
+        Raises
+        ------
+        ConstraintError
+            Some rows break a rule.
+        """
+        files = self._files(rows, self.after([]).schema)
+        for file in files:
+            self.add(file)
+        check_rows(self.after(files), rules or {})
+        return files
+
+    def feed(self, rows: pa.RecordBatchReader) -> None:
+        """Write rows to the change data feed; they say in ``_change_type`` what became of them."""
+        for file in self._files(rows, self.after([]).schema.append(_change_type()), "_change_data"):
+            entry = {"path": encoded(file.path), "partitionValues": file.partition_values, "size": file.size}
+            self.actions.append({"cdc": {**entry, "dataChange": False}})
+
+    def _files(self, rows: pa.RecordBatchReader, schema: pa.Schema, folder: str = "") -> list[DataFile]:
+        after = self.after([])
+        computed = computed_columns(after.schema)
+        mapped = after.mapping != "none"
+        files = write_files(after.path, rows, schema, after.partition_columns, mapped, computed, folder)
+        self.written += [file.path for file in files]
+        return files
+
+    def after(self, files: list[DataFile]) -> Snapshot:
+        """The table with the rules that it will have and only these files."""
+        rows = [
+            {
+                "path": file.path,
+                "partition": list(file.partition_values.items()),
+                "size": file.size,
+                "modification_time": file.modification_time,
+                "stats": file.stats,
+            }
+            for file in files
+        ]
+        before = self.snapshot.state
+        table = before.files.slice(0, 0).from_pylist(rows, before.files.schema)
+        state = dataclasses.replace(before, protocol=self.protocol, metadata=self.metadata, files=table)
+        return Snapshot(self.snapshot.storage, self.snapshot.segment, state)
 
     def commit(self) -> int:
-        """Make the changes a version of the table; its number.
+        """Make the changes a version of the table; its number. Without changes it is that of the snapshot.
 
         Raises
         ------
@@ -83,17 +173,24 @@ class Transaction:
             Another writer changed the same files, rows or the table's rules since the snapshot.
         """
         storage, version = self.snapshot.storage, self.snapshot.version
+        if not self.actions:
+            return version
         for _ in range(MOST_RETRIES + 1):
             newest = Log(storage).newest
             for winner in range(version + 1, newest + 1):
                 self._check(winner)
             version = newest
-            content = "".join(json.dumps(action, separators=(",", ":")) + "\n" for action in self._all(version))
-            if storage.create(f"{FOLDER}/{version + 1:020}.json", content.encode()):
+            if storage.create(f"{FOLDER}/{version + 1:020}.json", lines(self._all(version))):
+                self.written.clear()
                 return version + 1
         raise ConflictError(
             f"{self.operation} was overtaken by other writers {MOST_RETRIES} times, last by version {version + 1}"
         )
+
+    @property
+    def _is_blind(self) -> bool:
+        """Whether rows are only added, and none were looked at."""
+        return self.predicate is None and all("add" in each for each in self.actions)
 
     def _entry(self, index: int) -> dict[str, Any]:
         """What an action says to name a file."""
@@ -107,15 +204,10 @@ class Transaction:
     def _all(self, version: int) -> list[dict[str, Any]]:
         """The actions with who did what in front."""
         told = {
-            "timestamp": _now(),
-            "operation": self.operation,
-            "operationParameters": {name: json.dumps(value) for name, value in self.parameters.items()},
-            "operationMetrics": {name: str(value) for name, value in self.metrics.items()},
+            **_provenance(self.operation, self.parameters, self.metrics),
             "readVersion": self.snapshot.version,
             "isolationLevel": "WriteSerializable",
-            "isBlindAppend": False,
-            "engineInfo": "ironlake",
-            "txnId": str(uuid.uuid4()),
+            "isBlindAppend": self._is_blind,
         }
         if self.snapshot.configuration.get("delta.enableInCommitTimestamps", "").lower() == "true":
             before = Log(self.snapshot.storage).committed(version)
@@ -135,11 +227,48 @@ class Transaction:
         if any(each["remove"]["path"] in ours for each in theirs if "remove" in each):
             raise ConflictError(f"{self.operation} failed: {told} changed the same files; try again")
         added = {each["add"]["path"] for each in theirs if "add" in each and each["add"].get("dataChange", True)}
-        if added and not info.get("isBlindAppend"):
+        if added and self.predicate is not None and not info.get("isBlindAppend"):
             then = open_snapshot(self.snapshot.path, winner, "")
             paths = then.state.files["path"].to_pylist()
             if added & {encoded(paths[index]) for index in kept_files(then, self.predicate)}:
                 raise ConflictError(f"{self.operation} failed: {told} wrote rows that it should have seen; try again")
+
+
+def create_table(storage: Storage, operation: str, parameters: dict[str, Any], actions: list[dict[str, Any]]) -> bool:
+    """Commit the first version of a table; False if another writer was first."""
+    told = {"commitInfo": {**_provenance(operation, parameters, {}), "isBlindAppend": True}}
+    return storage.create(f"{FOLDER}/{0:020}.json", lines([told, *actions]))
+
+
+def lines(actions: list[dict[str, Any]]) -> bytes:
+    """Actions as a commit has them."""
+    return "".join(json.dumps(action, separators=(",", ":")) + "\n" for action in actions).encode()
+
+
+def _provenance(operation: str, parameters: dict[str, Any], metrics: dict[str, int]) -> dict[str, Any]:
+    """What a commit says of itself."""
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in parameters.items()}
+    return {
+        "timestamp": _now(),
+        "operation": operation,
+        "operationParameters": texts,
+        "operationMetrics": {name: str(value) for name, value in metrics.items()},
+        "engineInfo": "ironlake",
+        "txnId": str(uuid.uuid4()),
+    }
+
+
+def _change_type() -> pa.Field:
+    import pyarrow as pa
+
+    return pa.field("_change_type", pa.string())
+
+
+def add_action(file: DataFile, data_change: bool = True) -> dict[str, Any]:
+    """The action that puts a file into a table."""
+    entry = {"path": encoded(file.path), "partitionValues": file.partition_values, "size": file.size}
+    entry |= {"modificationTime": file.modification_time, "dataChange": data_change, "stats": file.stats}
+    return {"add": entry}
 
 
 def encoded(path: str) -> str:

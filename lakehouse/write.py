@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-import re
+import json
 import shutil
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from .alter import with_mapping
+from .errors import telling
 from .files import write_files
-from .schema import mismatches, partitionable, sql_type, stored_schema
+from .protocol import check_writable, with_features
+from .pruning import check_predicate
+from .row_changes import apply, find, marks_rows
+from .rules import computed_columns
+from .schema import mismatches, partitionable, schema_text, sql_type, stored_schema
 from .snapshot import Snapshot, is_table, open_snapshot
+from .storage import Storage, scratch
+from .transaction import ConflictError, Transaction, add_action, create_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Mode = Literal["error", "append", "overwrite"]
 
-#: In a schema's JSON: a column that forbids NULL, or has metadata (an invariant, an expression that generates it).
-_COLUMN_RULES = re.compile(r'"(nullable|containsNull|valueContainsNull)": ?false|"metadata": ?{[^}]')
 
-
-def write(path: Path, data: Any, mode: Mode, partition_by: str | Sequence[str] | None, where: str) -> int:
+def write(
+    path: Path,
+    data: Any,
+    mode: Mode,
+    partition_by: str | Sequence[str] | None,
+    where: str,
+    merge_schema: bool = False,
+    predicate: str | None = None,
+) -> int:
     """Write `data` to the table at `path` and return the version made; see `Lake.write`.
 
     `where` starts the error messages, such as ``"Lake.write('sales'): "``.
@@ -32,12 +47,21 @@ def write(path: Path, data: Any, mode: Mode, partition_by: str | Sequence[str] |
             f"{where}the table exists, at version {table.version}; "
             'pass mode="append" or mode="overwrite" to write to it'
         )
-    rows = _rows(data, where)
-    schema, partitions = _checked(rows.schema, table, mode, partition_by, where)
+    with telling(where):
+        rows = arrow_rows(data)
     failures: list[Exception] = []
     created = not path.exists()
     try:
-        return _commit(path, table, _watched(rows, failures), schema, partitions, mode)
+        with telling(where):
+            stays = mode == "append" or predicate is not None
+            schema, partitions = _checked(rows.schema, table, stays, partition_by, merge_schema)
+            rows = _watched(rows, failures)
+            if table is None:
+                return _create(path, rows, schema, partitions, mode)
+            check_writable(table.state.protocol, table.state.metadata, "append" if mode == "append" else "change")
+            if predicate is not None:
+                check_predicate(table, predicate)
+            return _commit(table, rows, schema, partitions, mode, predicate)
     except Exception:
         if created and not is_table(path):
             shutil.rmtree(path, ignore_errors=True)
@@ -46,44 +70,87 @@ def write(path: Path, data: Any, mode: Mode, partition_by: str | Sequence[str] |
         raise
 
 
-def _commit(
-    path: Path, table: Snapshot | None, rows: pa.RecordBatchReader, schema: pa.Schema, partitions: list[str], mode: Mode
-) -> int:
-    """Write the files and commit them; the version made."""
-    from deltalake import Schema, write_deltalake
-    from deltalake.transaction import create_table_with_add_actions
-
-    if table and not _is_plain(table):
-        # The table's constraints, generated columns or change feed are deltalake's business.
-        replaces: Literal["overwrite"] | None = "overwrite" if mode == "overwrite" else None
-        write_deltalake(table.delta, rows, mode=mode, partition_by=partitions, schema_mode=replaces)
-        return table.delta.version()
-    actions = write_files(path, rows, schema, partitions)
-    delta_schema = Schema.from_arrow(schema)
-    if table is None:
-        create_table_with_add_actions(str(path), delta_schema, actions, "error", partitions)
+def _create(path: Path, rows: pa.RecordBatchReader, schema: pa.Schema, partitions: list[str], mode: Mode) -> int:
+    """Write the files of a new table and commit them as its first version."""
+    storage = Storage.of(str(path))
+    files = write_files(path, rows, schema, partitions)
+    protocol: dict[str, Any] = {"minReaderVersion": 1, "minWriterVersion": 2}
+    metadata = {
+        "id": str(uuid.uuid4()),
+        "format": {"provider": "parquet", "options": {}},
+        "schemaString": schema_text(schema),
+        "partitionColumns": partitions,
+        "configuration": {},
+        "createdTime": time.time_ns() // 1_000_000,
+    }
+    actions = [{"protocol": with_features(protocol, _features(schema))}, {"metaData": metadata}]
+    actions += [add_action(file) for file in files]
+    parameters = {"mode": mode.capitalize(), "partitionBy": partitions}
+    if create_table(storage, "CREATE TABLE AS SELECT", parameters, actions):
         return 0
-    if schema.equals(table.schema) and partitions == list(table.partitions):
-        table.delta.create_write_transaction([*actions], mode, delta_schema, partitions)
-    else:
-        create_table_with_add_actions(str(path), delta_schema, actions, mode, partitions)
-    table.delta.update_incremental()
-    return table.delta.version()
+    for file in files:
+        storage.remove(file.path)
+    raise ConflictError("another writer created the table meanwhile; try again")
 
 
-def _is_plain(table: Snapshot) -> bool:
-    """Whether a table has no rules beyond its schema, so that files can be added to it as they are."""
-    protocol = table.delta.protocol()
-    features = protocol.writer_features if protocol.min_writer_version >= 7 else None
-    known = set(features) <= {"timestampNtz"} if features is not None else protocol.min_writer_version <= 2
-    rules = _COLUMN_RULES.search(table.delta.schema().to_json())
-    return known and not rules and not table.delta.metadata().configuration
+def _commit(
+    table: Snapshot,
+    rows: pa.RecordBatchReader,
+    schema: pa.Schema,
+    partitions: list[str],
+    mode: Mode,
+    predicate: str | None,
+) -> int:
+    """Write rows to a table that there is, in the place of others if so said."""
+    looked_at = None if mode == "append" else predicate or "true"
+    parameters: dict[str, Any] = {"mode": mode.capitalize(), "partitionBy": partitions}
+    if predicate is not None:
+        parameters["predicate"] = predicate
+    with Transaction(table, "WRITE", looked_at, parameters) as change, scratch() as connection:
+        change.protocol = with_features(change.protocol, _features(schema))
+        change.metadata = _evolved(table, schema, partitions)
+        if predicate is not None:
+            find(connection, table, predicate, "delete")
+            apply(change, connection, marks_rows(table, None), has_values=False)
+        elif mode == "overwrite":
+            for index in range(len(table.files)):
+                change.remove(index)
+        files = change.write(rows, {} if predicate is None else {f"the predicate {predicate!r}": predicate})
+        change.metrics |= {"numFiles": len(files), "numOutputBytes": sum(file.size for file in files)}
+        return change.commit()
+
+
+def _evolved(table: Snapshot, schema: pa.Schema, partitions: list[str]) -> dict[str, Any]:
+    """The metadata of a table with another schema: columns that stay keep their rules."""
+    metadata = table.state.metadata
+    if table.schema.equals(schema) and partitions == table.partition_columns:
+        return metadata
+    before = {field["name"]: field for field in json.loads(metadata["schemaString"])["fields"]}
+    text = json.loads(schema_text(schema))
+    fields = [
+        before[field.name] if field.name in before and table.schema.field(field.name).type == field.type else told
+        for field, told in zip(schema, text["fields"], strict=True)
+    ]
+    text["fields"] = fields
+    evolved = {**metadata, "schemaString": json.dumps(text), "partitionColumns": partitions}
+    return evolved if table.mapping == "none" else with_mapping(evolved, table.mapping)
+
+
+def _features(schema: pa.Schema) -> set[str]:
+    """The features that a schema needs."""
+    return {"timestampNtz"} if "timestamp_ntz" in schema_text(schema) else set()
 
 
 def _checked(
-    schema: pa.Schema, table: Snapshot | None, mode: Mode, partition_by: str | Sequence[str] | None, where: str
+    schema: pa.Schema,
+    table: Snapshot | None,
+    stays: bool,
+    partition_by: str | Sequence[str] | None,
+    merge_schema: bool,
 ) -> tuple[pa.Schema, list[str]]:
-    """Check that a table can take rows of this schema; the schema to write, and the columns to partition by.
+    """Check that a table can take rows of this schema; the table's schema after that, and its partition columns.
+
+    The table keeps its own schema if it ``stays``, with other columns of the rows if schemas are merged.
 
     Raises
     ------
@@ -92,32 +159,36 @@ def _checked(
     ValueError
         The rows do not fit the table, or the partition columns do not fit either.
     """
-    try:
-        stored = stored_schema(schema)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{where}{error}") from None
-    if table and mode == "append" and (found := list(mismatches(stored, table.schema))):
-        raise ValueError(f"{where}the data does not fit the table: {'; '.join(found)}")
-    existing = list(table.partitions) if table else []
+    stored = stored_schema(schema)
+    existing = table.partition_columns if table else []
     if partition_by is None:
         partitions = existing
     else:
         partitions = [partition_by] if isinstance(partition_by, str) else list(partition_by)
-    if mode == "append" and table and partitions != existing:
-        raise ValueError(f"{where}partition_by is {partitions}, but the table is partitioned by {existing}")
+    if table:
+        wanted, computed = table.schema, set(computed_columns(table.schema))
+        if merge_schema:
+            for field in stored:
+                wanted = wanted if field.name in wanted.names else wanted.append(field)
+            stored_schema(wanted)  # names that differ by case
+        found = list(mismatches(stored, wanted, set(wanted.names) if merge_schema else computed))
+        if stays and partitions != existing:
+            raise ValueError(f"partition_by is {partitions}, but the table is partitioned by {existing}")
+        if stays and found:
+            raise ValueError(f"the data does not fit the table: {'; '.join(found)}")
+        if stays or (computed and not found):
+            return wanted, partitions
     for name in partitions:
         if name not in stored.names:
-            raise ValueError(
-                f"{where}partition_by names {name!r}; the columns are {', '.join(map(repr, stored.names))}"
-            )
+            raise ValueError(f"partition_by names {name!r}; the columns are {', '.join(map(repr, stored.names))}")
         if not partitionable(stored.field(name).type):
             raise ValueError(
-                f"{where}partition_by names {name!r} of type {sql_type(stored.field(name).type)}; expected a column of "
+                f"partition_by names {name!r} of type {sql_type(stored.field(name).type)}; expected a column of "
                 "texts, integers, decimals, booleans, dates or timestamps"
             )
     if set(partitions) == set(stored.names):
-        raise ValueError(f"{where}partition_by names every column; at least one has to stay in the files")
-    return (table.schema if table and mode == "append" else stored), partitions
+        raise ValueError("partition_by names every column; at least one has to stay in the files")
+    return stored, partitions
 
 
 def _existing(path: Path, where: str) -> bool:
@@ -129,7 +200,7 @@ def _existing(path: Path, where: str) -> bool:
     return False
 
 
-def _rows(data: Any, where: str) -> pa.RecordBatchReader:
+def arrow_rows(data: Any) -> pa.RecordBatchReader:
     """`data` as a stream of batches."""
     import pyarrow as pa
 
@@ -141,7 +212,7 @@ def _rows(data: Any, where: str) -> pa.RecordBatchReader:
         batch = pa.record_batch(data)
         return pa.RecordBatchReader.from_batches(batch.schema, [batch])
     raise TypeError(
-        f"{where}data is of type {type(data).__name__}; expected a table: a DuckDB relation, a PyArrow table or "
+        f"data is of type {type(data).__name__}; expected a table: a DuckDB relation, a PyArrow table or "
         "stream, or a pandas or Polars data frame"
     )
 

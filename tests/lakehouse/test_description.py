@@ -25,7 +25,7 @@ def query(text, lake):
 
 def test_history(lake):
     rows = query("SELECT version, operation, metrics['numDeletedRows'] FROM delta_history($t)", lake)
-    assert rows == [(1, "DELETE", "10"), (0, "CREATE TABLE", None)]
+    assert rows == [(1, "DELETE", "10"), (0, "CREATE TABLE AS SELECT", None)]
     assert query("SELECT version FROM delta_history($t, newest => 1)", lake) == [(1,)]
     told = [commit["timestamp"] for commit in DeltaTable(lake.root / "t").history()]
     stamps = [dt.datetime.timestamp(row[0]) for row in query("SELECT timestamp FROM delta_history($t)", lake)]
