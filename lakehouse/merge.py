@@ -135,6 +135,10 @@ class Merge:
     def _add(
         self, found: str, condition: str | None, kind: str, values: Mapping[str, str] | None, whole: bool = False
     ) -> Merge:
+        if any(each.found == found and each.condition is None for each in self._clauses):
+            raise ValueError(
+                f"{self._where}a clause without a condition fits all such rows already; expected it after this one"
+            )
         self._clauses.append(_Clause(found, condition, kind, _Whole() if whole else values))
         return self
 

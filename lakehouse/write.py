@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Mode = Literal["error", "append", "overwrite"]
+#: What the history calls the modes.
+_TOLD = {"error": "ErrorIfExists", "append": "Append", "overwrite": "Overwrite"}
 
 
 def write(
@@ -85,7 +87,7 @@ def _create(path: Path, rows: pa.RecordBatchReader, schema: pa.Schema, partition
     }
     actions = [{"protocol": with_features(protocol, _features(schema))}, {"metaData": metadata}]
     actions += [add_action(file) for file in files]
-    parameters = {"mode": mode.capitalize(), "partitionBy": partitions}
+    parameters = {"mode": _TOLD[mode], "partitionBy": partitions}
     if create_table(storage, "CREATE TABLE AS SELECT", parameters, actions):
         return 0
     for file in files:
@@ -103,7 +105,7 @@ def _commit(
 ) -> int:
     """Write rows to a table that there is, in the place of others if so said."""
     looked_at = None if mode == "append" else predicate or "true"
-    parameters: dict[str, Any] = {"mode": mode.capitalize(), "partitionBy": partitions}
+    parameters: dict[str, Any] = {"mode": _TOLD[mode], "partitionBy": partitions}
     if predicate is not None:
         parameters["predicate"] = predicate
     with Transaction(table, "WRITE", looked_at, parameters) as change, scratch() as connection:
