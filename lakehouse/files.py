@@ -10,6 +10,7 @@ import datetime as dt
 import json
 import math
 import re
+import sys
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -103,6 +104,7 @@ def write_files(
     # Without async threads: a COPY that fails while one of them writes can hang (duckdb 2.0.0).
     with duckdb.connect(config={"threads": 1, "async_threads": 0}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET enable_progress_bar = {sys.stdout.isatty()}")  # not into files and pipes
         connection.register("ironlake_rows", rows)
         try:
             written = connection.execute(

@@ -13,8 +13,10 @@ Source: Delta protocol, "Deletion Vectors"; "Writer Requirements for Deletion Ve
 from __future__ import annotations
 
 import json
+import os
 import uuid
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,7 +80,6 @@ def apply(
         return told | files
     columns = ", ".join(quote_name(name) for name in change.after([]).schema.names)
     gone = _gone(connection)
-    values = f"SELECT {columns} FROM changed WHERE kind <> 'delete'" if has_values else None
     if _is_set(snapshot, _FEED):
         _feed(change, connection, list(gone), columns, has_values)
     if marking:
@@ -87,13 +88,10 @@ def apply(
         files["files_removed"] = len(gone)
         for index in gone:
             change.remove(index)
-        if gone:
-            scan = scan_sql(snapshot, list(gone), positions=True)
-            kept = f"SELECT {columns} FROM ({scan}) ANTI JOIN changed USING ({FILE}, {ROW})"
-            values = f"{kept} UNION ALL {values}" if values else kept
-    if values:
-        rows = connection.sql(values).to_arrow_reader(BATCH_ROWS)
-        files["files_added"] = len(change.write(rows))
+        files["files_added"] += _rewrite(change, connection, list(gone), columns)
+    if has_values:
+        rows = connection.sql(f"SELECT {columns} FROM changed WHERE kind <> 'delete'").to_arrow_reader(BATCH_ROWS)
+        files["files_added"] += len(change.write(rows))
     change.metrics |= {
         "numUpdatedRows": told["rows_updated"],
         "numDeletedRows": told["rows_deleted"],
@@ -131,6 +129,21 @@ def _feed(
         after = "CASE kind WHEN 'update' THEN 'update_postimage' ELSE kind END AS _change_type"
         parts.append(f"SELECT {columns}, {after} FROM changed WHERE kind <> 'delete'")
     change.feed(connection.sql(" UNION ALL ".join(parts)).to_arrow_reader(BATCH_ROWS))
+
+
+def _rewrite(change: Transaction, connection: duckdb.DuckDBPyConnection, files: list[int], columns: str) -> int:
+    """Write the rows of files that stay, in their order; the number of files that this takes."""
+    # A writer is one thread, so that rows keep their order: each takes some of the files.
+    writers = max(1, min(len(files), os.cpu_count() or 1))
+
+    def write(part: list[int]) -> int:
+        scan = scan_sql(change.snapshot, part, positions=True)
+        kept = f"SELECT {columns} FROM ({scan}) ANTI JOIN changed USING ({FILE}, {ROW})"
+        with connection.cursor() as cursor:
+            return len(change.write(cursor.sql(kept).to_arrow_reader(BATCH_ROWS)))
+
+    with ThreadPoolExecutor(writers) as pool:
+        return sum(pool.map(write, [files[start::writers] for start in range(writers)]))
 
 
 def _mark(change: Transaction, gone: dict[int, np.ndarray[Any, Any]]) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import tempfile
 import threading
 import uuid
@@ -154,6 +155,7 @@ def scratch() -> duckdb.DuckDBPyConnection:
 
     connection = duckdb.connect(config={"temp_directory": f"{tempfile.gettempdir()}/ironlake-{uuid.uuid4()}"})
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(f"SET enable_progress_bar = {sys.stdout.isatty()}")  # not into files and pipes
     return connection
 
 
