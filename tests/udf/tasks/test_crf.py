@@ -441,7 +441,7 @@ def test_a_forged_lookup_finds_nothing_wrong(one):
     """Without a free place a search ends after all; what a negative position means is that a place is free."""
     one.register("model", score_table([[1.0, 0.0]], np.zeros((2, 2))))
     for lookup in ("[0, 0]", "[-7, -2147483648]"):
-        query = f"SELECT crf_marginals(struct_update(m, lookup := {lookup}), ['unknown']) FROM model"
+        query = f"SELECT crf_marginals(struct_update(m, lookup := {lookup}::INTEGER[]), ['unknown']) FROM model"
         assert one.execute(query).fetchall() == [([[0.5, 0.5]],)]
 
 
