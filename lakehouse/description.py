@@ -6,6 +6,8 @@ import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .log import FOLDER, Log, read_lines
 from .schema import physical_name, quote_name, quote_text, sql_type
 from .snapshot import Snapshot
@@ -108,6 +110,40 @@ def _is_plain(type_: pa.DataType) -> bool:
     import pyarrow.types as is_
 
     return not (is_.is_nested(type_) or is_.is_null(type_) or is_.is_binary(type_))
+
+
+def depths(snapshot: Snapshot, names: list[str]) -> pa.Table:
+    """A row for each column: how many files have to be read for a value at which the bounds of one begin."""
+    import pyarrow as pa
+
+    plain = [field.name for field in snapshot.schema if _is_plain(field.type)]
+    listed = files(snapshot)
+    rows = []
+    for name in names:
+        if name not in plain:
+            told = ", ".join(map(repr, plain))
+            raise ValueError(f"argument columns: there is no column {name!r} with an order; expected some of {told}")
+        if name in snapshot.partitions:
+            low = high = np.array([value or "" for value in snapshot.partitions[name]], object)
+        else:
+            bounds = {"low": _bound(listed, "min", name), "high": _bound(listed, "max", name)}
+            known = pa.table(bounds).drop_null()
+            low, high = (known[bound].to_numpy() for bound in bounds)
+        unknown = len(listed) - len(low)  # may lie anywhere
+        begun = np.searchsorted(np.sort(low), low, side="right")
+        depth = begun - np.searchsorted(np.sort(high), low) + unknown
+        means = {"average_depth": float(depth.mean()), "largest_depth": int(depth.max())} if len(depth) else {}
+        rows.append({"column_name": name, "num_files": len(listed), "files_without_bounds": unknown, **means})
+    schema = {"column_name": pa.string(), "num_files": pa.int64(), "files_without_bounds": pa.int64()}
+    schema |= {"average_depth": pa.float64(), "largest_depth": pa.int64()}
+    return pa.Table.from_pylist(rows, pa.schema(schema))
+
+
+def _bound(listed: pa.Table, kind: str, name: str) -> pa.ChunkedArray:
+    """One of the bounds of a column in each file."""
+    import pyarrow.compute as pc
+
+    return pc.struct_field(listed[kind], [name])
 
 
 def columns(snapshot: Snapshot) -> pa.Table:

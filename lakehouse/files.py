@@ -63,6 +63,7 @@ def write_files(
     mapped: bool = False,
     computed: Mapping[str, str] | None = None,
     folder: str = "",
+    file_bytes: int = FILE_BYTES,
 ) -> list[DataFile]:
     """Write rows, cast to a schema, as Parquet files below `path`; nothing is left of them if that fails.
 
@@ -82,6 +83,8 @@ def write_files(
         SQL of columns that the rows may lack.
     folder : str
         A directory below `path` for the files.
+    file_bytes : int
+        The size at which a file is full.
 
     Returns
     -------
@@ -94,7 +97,7 @@ def write_files(
     (path / folder).mkdir(parents=True, exist_ok=True)
     token = uuid.uuid4().hex
     query = _select(rows.schema.names, schema, mapped, computed or {})
-    options = [f"FILENAME_PATTERN 'part-{token}-{{i}}'", f"FILE_SIZE_BYTES {FILE_BYTES}", "OVERWRITE_OR_IGNORE"]
+    options = [f"FILENAME_PATTERN 'part-{token}-{{i}}'", f"FILE_SIZE_BYTES {file_bytes}", "OVERWRITE_OR_IGNORE"]
     options += ["FORMAT parquet", "RETURN_STATS"]
     if partitions:
         names = [_stored_name(schema.field(name), mapped) for name in partitions]

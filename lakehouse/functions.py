@@ -290,3 +290,43 @@ def delta_detail(path: str, version: int | None = None) -> "pa.Table":
     from .snapshot import open_snapshot
 
     return detail(open_snapshot(path, version, ""))
+
+
+@table
+def delta_clustering_depth(path: str, columns: list[str], version: int | None = None) -> "pa.Table":
+    """Measure how well the files of a Delta table are separated by columns: how many hold a value on average.
+
+    A depth of 1 means that one file is read for a value; of the number of files, that none can be skipped. The depth is
+    taken where the bounds of a file begin, as the log has them.
+
+    Parameters
+    ----------
+    path : the table's directory on a local disk.
+    columns : the columns to tell of.
+    version : the version to tell of, from 0 on; the newest by default.
+
+    Returns
+    -------
+    TABLE
+        A row per column: ``column_name`` VARCHAR, ``num_files`` BIGINT, ``files_without_bounds`` BIGINT (counted as if
+        they held every value), ``average_depth`` DOUBLE and ``largest_depth`` BIGINT (NULL if no file has bounds).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no Delta table at ``path``.
+    ValueError
+        If there is no such column, or it has no order.
+
+    References
+    ----------
+    Dageville and others: The Snowflake Elastic Data Warehouse, SIGMOD (2016), section 3.3.3, for pruning by bounds.
+
+    Examples
+    --------
+    FROM delta_clustering_depth('ironlake-demo/digits', ['digit']);
+    """
+    from .description import depths
+    from .snapshot import open_snapshot
+
+    return depths(open_snapshot(path, version, ""), columns)

@@ -14,6 +14,7 @@ import bisect
 import datetime as dt
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +54,15 @@ _ADD = {
     "defaultRowCommitVersion": "BIGINT",
 }
 _REMOVE = {"path": "VARCHAR", "deletionVector": _struct(_VECTOR)}
+#: What checkpoints keep of them besides.
+_KEPT_ADD = {**_ADD, "tags": "MAP(VARCHAR, VARCHAR)"}
+_KEPT_REMOVE = {**_REMOVE, "deletionTimestamp": "BIGINT", "dataChange": "BOOLEAN", "extendedFileMetadata": "BOOLEAN"}
+_KEPT_REMOVE |= {"partitionValues": "MAP(VARCHAR, VARCHAR)", "size": "BIGINT"}
 _OTHERS = ("metaData", "protocol", "txn", "domainMetadata")
-_COLUMNS = {"add": _struct(_ADD), "remove": _struct(_REMOVE), **dict.fromkeys(_OTHERS, "JSON")}
-_COLUMNS["sidecar"] = _struct({"path": "VARCHAR"})
+_SIDECAR = {"path": "VARCHAR"}
+#: The fields of structured actions that are read for a snapshot, and for a checkpoint.
+_READ = {"add": _ADD, "remove": _REMOVE, "sidecar": _SIDECAR}
+_KEPT = {"add": _KEPT_ADD, "remove": _KEPT_REMOVE, "sidecar": _SIDECAR}
 
 
 class LogError(ValueError):
@@ -239,7 +246,7 @@ def replay(storage: Storage, segment: Segment) -> State:
 
     connection = database()
     try:
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE actions AS {_actions(connection, storage, segment)}")
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE actions AS {_actions(connection, storage, segment, _READ)}")
         others = connection.execute(
             f"SELECT {', '.join(_OTHERS)} FROM actions WHERE coalesce({', '.join(_OTHERS)}) IS NOT NULL "
             "ORDER BY version, position"
@@ -271,43 +278,59 @@ def replay(storage: Storage, segment: Segment) -> State:
     )  # fmt: skip
 
 
+#: Of the actions on a file the newest.
+_NEWEST = """
+SELECT add, remove FROM actions WHERE coalesce(add.path, remove.path) IS NOT NULL QUALIFY row_number() OVER (
+    PARTITION BY
+        regexp_replace(url_decode(coalesce(add.path, remove.path)), '^file:/+', '/'),
+        coalesce(add.deletionVector, remove.deletionVector)['storageType'],
+        coalesce(add.deletionVector, remove.deletionVector)['pathOrInlineDv'],
+        coalesce(add.deletionVector, remove.deletionVector)['offset']
+    ORDER BY version DESC, position DESC
+) = 1
+"""
+
 #: The files that are part of the table.
-_FILES = """
-WITH changes AS (
-    SELECT
-        version, position, add.path IS NOT NULL AS added, url_decode(coalesce(add.path, remove.path)) AS path,
-        coalesce(add.deletionVector, remove.deletionVector) AS vector, add.partitionValues AS partition,
-        add.size AS size, add.modificationTime AS modification_time, add.stats AS stats, add.baseRowId AS base_row_id
-    FROM actions WHERE add.path IS NOT NULL OR remove.path IS NOT NULL
-), newest AS (
-    FROM changes QUALIFY row_number() OVER (
-        PARTITION BY
-            regexp_replace(path, '^file:/+', '/'),
-            vector['storageType'], vector['pathOrInlineDv'], vector['offset']
-        ORDER BY version DESC, position DESC
-    ) = 1
-)
+_FILES = f"""
 SELECT
-    path, partition, size, modification_time, stats,
-    CASE WHEN vector['storageType'] IS NOT NULL THEN vector END AS vector, base_row_id
-FROM newest WHERE added ORDER BY modification_time, path
+    url_decode(add.path) AS path, add.partitionValues AS partition, add.size AS size,
+    add.modificationTime AS modification_time, add.stats AS stats,
+    CASE WHEN add.deletionVector.storageType IS NOT NULL THEN add.deletionVector END AS vector,
+    add.baseRowId AS base_row_id
+FROM ({_NEWEST}) WHERE add.path IS NOT NULL ORDER BY modification_time, path
 """
 
 
-def _actions(connection: duckdb.DuckDBPyConnection, storage: Storage, segment: Segment) -> str:
-    """The SELECT of all actions, each with the version that it counts for."""
+def actions_to_keep(storage: Storage, segment: Segment, since: int) -> pa.Table:
+    """The actions on files as a checkpoint has them, in columns ``add`` and ``remove``.
+
+    Files that were removed before a time, in milliseconds since 1970, are forgotten.
+    """
+    connection = database()
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE actions AS {_actions(connection, storage, segment, _KEPT)}")
+    found = connection.sql(
+        f"FROM ({_NEWEST}) WHERE add.path IS NOT NULL OR coalesce(remove.deletionTimestamp, 0) >= {since}"
+    ).to_arrow_table()
+    connection.execute("DROP TABLE actions")
+    return found
+
+
+def _actions(
+    connection: duckdb.DuckDBPyConnection, storage: Storage, segment: Segment, fields: Mapping[str, dict[str, str]]
+) -> str:
+    """The SELECT of all actions, with some of their fields and the version that each counts for."""
     parts = []
     if segment.commits:
-        parts.append(_json_lines(storage, [storage.locate(f"{FOLDER}/{name}") for name in segment.commits]))
+        parts.append(_json_lines(storage, [storage.locate(f"{FOLDER}/{name}") for name in segment.commits], fields))
     files = [storage.locate(f"{FOLDER}/{name}") for name in segment.checkpoint_files]
     if files:
-        parts.append(_checkpoint(connection, storage, files, segment.checkpoint))
+        parts.append(_checkpoint(connection, storage, files, fields, segment.checkpoint))
         sidecars = connection.execute(
             f"SELECT sidecar.path FROM ({parts[-1]}) WHERE sidecar.path IS NOT NULL"
         ).fetchall()
         if sidecars:
             located = [storage.locate(f"{_SIDECARS}/{path}") for (path,) in sidecars]
-            parts.append(_checkpoint(connection, storage, located, segment.checkpoint))
+            parts.append(_checkpoint(connection, storage, located, fields, segment.checkpoint))
     return " UNION ALL BY NAME ".join(parts)
 
 
@@ -322,37 +345,44 @@ def read_lines(storage: Storage, files: list[str], columns: dict[str, str]) -> s
     )
 
 
-def _json_lines(storage: Storage, files: list[str], version: str | None = None) -> str:
+def _json_lines(
+    storage: Storage, files: list[str], fields: Mapping[str, dict[str, str]], version: str | None = None
+) -> str:
+    columns = {**{name: _struct(inner) for name, inner in fields.items()}, **dict.fromkeys(_OTHERS, "JSON")}
     version = version or r"regexp_extract(filename, '(\d{20})(\.compacted)?\.json$', 1)::BIGINT"
     return (
         f"SELECT {version} AS version, row_number() OVER () AS position, * EXCLUDE (filename) "
-        f"FROM {read_lines(storage, files, _COLUMNS)}"
+        f"FROM {read_lines(storage, files, columns)}"
     )
 
 
-def _checkpoint(connection: duckdb.DuckDBPyConnection, storage: Storage, files: list[str], version: int | None) -> str:
+def _checkpoint(
+    connection: duckdb.DuckDBPyConnection,
+    storage: Storage,
+    files: list[str],
+    fields: Mapping[str, dict[str, str]],
+    version: int | None,
+) -> str:
     """The SELECT of the actions in a checkpoint or in sidecars: whatever columns it has, in the form of a commit's."""
     if files[0].endswith(".json"):
-        return _json_lines(storage, files, str(version))
+        return _json_lines(storage, files, fields, str(version))
     source = f"read_parquet([{', '.join(map(quote_text, files))}])"
     described = connection.execute(f"DESCRIBE FROM {source}").fetchall()
     present = {row[0] for row in described}
     columns = [f"{version} AS version", "0 AS position"]
-    for name, type_ in _COLUMNS.items():
-        if name not in present:
-            columns.append(f"NULL::{type_} AS {name}")
-        elif name in _OTHERS:
-            columns.append(f"CASE WHEN {name} IS NOT NULL THEN to_json({name}) END AS {name}")
-        else:
-            columns.append(f"{_reshaped(connection, source, name)}::{type_} AS {name}")
+    for name, wanted in fields.items():
+        value = _reshaped(connection, source, name, wanted) if name in present else "NULL"
+        columns.append(f"{value}::{_struct(wanted)} AS {name}")
+    for name in _OTHERS:
+        value = f"CASE WHEN {name} IS NOT NULL THEN to_json({name}) END" if name in present else "NULL::JSON"
+        columns.append(f"{value} AS {name}")
     return f"SELECT {', '.join(columns)} FROM {source}"
 
 
-def _reshaped(connection: duckdb.DuckDBPyConnection, source: str, action: str) -> str:
+def _reshaped(connection: duckdb.DuckDBPyConnection, source: str, action: str, wanted: dict[str, str]) -> str:
     """An action on a file with the fields that are read of it, those that the checkpoint lacks as NULL."""
     type_: Any = connection.sql(f"SELECT {action} FROM {source} LIMIT 0").types[0]
     present = {name for name, _ in type_.children}
-    wanted = {"add": _ADD, "remove": _REMOVE, "sidecar": {"path": "VARCHAR"}}[action]
     fields = []
     for name in wanted:
         value = f"{action}.{quote_name(name)}" if name in present else "NULL"

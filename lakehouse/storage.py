@@ -119,6 +119,12 @@ class Storage:
             draft.unlink(missing_ok=True)
         return True
 
+    def replace(self, path: str, content: bytes) -> None:
+        """Write a whole file below the root of a local table, in the place of one that there may be."""
+        draft = Path(self.root, path).with_name(f".{uuid.uuid4()}.tmp")
+        draft.write_bytes(content)
+        draft.replace(Path(self.root, path))
+
     def remove(self, path: str) -> None:
         """Remove a file below the root, if there is one."""
         Path(self.root, path).unlink(missing_ok=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .files import FILE_BYTES
 from .snapshot import Snapshot, open_snapshot, usable_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from .merge import Merge
+    from .optimize import Curve
 
 
 class Table:
@@ -221,6 +224,138 @@ class Table:
         from .alter import alter, set_properties
 
         return alter(self.path, "SET TBLPROPERTIES", self._where("set_properties"), set_properties(properties))
+
+    def optimize(
+        self,
+        order_by: str | Sequence[str] | None = None,
+        where: str | None = None,
+        *,
+        curve: Curve = "hilbert",
+        file_bytes: int = FILE_BYTES,
+    ) -> dict[str, int]:
+        """Rewrite files without changing rows: small ones become larger ones, marked rows go, rows get an order.
+
+        Parameters
+        ----------
+        order_by : str or sequence of str, optional
+            Columns that queries filter by. One column sorts; along several, rows are put in the order of a curve that
+            fills space, so that each file has narrow bounds in all of them. By default rows keep their order, and only
+            files are rewritten that are small or have a deletion vector.
+        where : str, optional
+            A SQL condition: only files are rewritten in which rows may meet it. By default all.
+        curve : {"hilbert", "morton"}
+            The curve; that of Morton is known as Z-order.
+        file_bytes : int
+            The size at which a file is full.
+
+        Returns
+        -------
+        dict of str to int
+            ``version`` (the one made, or that is there if nothing was to be done), ``files_removed`` and
+            ``files_added``.
+
+        Raises
+        ------
+        ValueError
+            There is no such column, or an argument is not valid.
+        ironlake.lakehouse.ConflictError
+            Another writer changed the same files meanwhile.
+
+        Examples
+        --------
+        >>> lake["sales"].optimize(order_by=["item", "pieces"])["files_added"]
+        1
+        """
+        from .optimize import optimize
+
+        return optimize(self.path, order_by, where, curve, file_bytes, self._where("optimize"))
+
+    def vacuum(self, retain_hours: float | None = None, *, dry_run: bool = True, force: bool = False) -> pa.Table:
+        """Remove files that are no longer part of the table; versions that need them cannot be read afterwards.
+
+        Parameters
+        ----------
+        retain_hours : float, optional
+            Files stay that were part of the table, or were written, in these last hours; by default as the table's
+            property ``delta.deletedFileRetentionDuration`` says, or a week.
+        dry_run : bool
+            Only tell which files would be removed.
+        force : bool
+            Allow for less than what the table says.
+
+        Returns
+        -------
+        pyarrow.Table
+            A row for each file: path VARCHAR, size BIGINT (bytes), modification_time TIMESTAMPTZ.
+
+        Raises
+        ------
+        ValueError
+            `retain_hours` is less than the table says, without `force`.
+        """
+        from .vacuum import vacuum
+
+        return vacuum(self.path, retain_hours, dry_run, force, self._where("vacuum"))
+
+    def restore(self, version: int | None = None, *, timestamp: dt.datetime | str | None = None) -> dict[str, int]:
+        """Make an old version the newest one again; those in between stay.
+
+        Parameters
+        ----------
+        version : int, optional
+            The version.
+        timestamp : datetime.datetime or str, optional
+            Or the time at which it was the newest.
+
+        Returns
+        -------
+        dict of str to int
+            ``version`` (the one made), ``files_added`` and ``files_removed``.
+
+        Raises
+        ------
+        FileNotFoundError
+            Files of the version are gone.
+        ValueError
+            There is no such version.
+        ironlake.lakehouse.ConflictError
+            Another writer changed the table meanwhile.
+        """
+        from .versions import restore
+
+        return restore(self.path, version, timestamp, self._where("restore"))
+
+    def clone(self, destination: str | Path, *, shallow: bool = False, version: int | None = None) -> Table:
+        """Start a new table from a version of this one.
+
+        Parameters
+        ----------
+        destination : str or pathlib.Path
+            Its directory, which must not exist or be empty.
+        shallow : bool
+            Let it point to the files of this table instead of copying them. It is made in no time, and what is then
+            written to either does not touch the other; vacuum of this table would remove files that it needs.
+        version : int, optional
+            The version to start from; the newest by default.
+
+        Returns
+        -------
+        Table
+            The new table.
+        """
+        from .versions import clone
+
+        where = self._where("clone")
+        return Table(clone(open_snapshot(self.path, version, where), destination, shallow, where))
+
+    def checkpoint(self) -> int:
+        """Write the state of the newest version into one file, so that readers need not replay the log; the version.
+
+        Every hundredth commit does so, or as the table's property ``delta.checkpointInterval`` says.
+        """
+        from .checkpoint import checkpoint
+
+        return checkpoint(self._snapshot("checkpoint"))
 
     def _where(self, method: str) -> str:
         """How an error message of a method begins."""

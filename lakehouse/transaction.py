@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from .files import write_files
+from .checkpoint import checkpoint_if_due
+from .files import FILE_BYTES, write_files
 from .log import FOLDER, Log
 from .pruning import kept_files
 from .rules import check_rows, computed_columns
@@ -106,18 +107,25 @@ class Transaction:
 
     def remove(self, index: int, data_change: bool = True) -> None:
         """Take one of the snapshot's files out of the table."""
-        self.actions.append({"remove": {**self._entry(index), "deletionTimestamp": _now(), "dataChange": data_change}})
+        entry = _entry(self.snapshot, index)
+        self.actions.append({"remove": {**entry, "deletionTimestamp": now(), "dataChange": data_change}})
 
     def mark(self, index: int, vector: dict[str, Any], stats: str) -> None:
         """Give one of the snapshot's files another deletion vector."""
         self.remove(index)
-        entry = {**self._entry(index), "deletionVector": vector, "stats": stats}
-        modified = self.snapshot.state.files["modification_time"][index].as_py()
-        self.actions.append({"add": {**entry, "modificationTime": modified, "dataChange": True}})
+        added = known_file(self.snapshot, index)
+        self.actions.append({"add": {**added["add"], "deletionVector": vector, "stats": stats}})
 
     def add(self, file: DataFile, data_change: bool = True) -> None:
         """Put a new file into the table."""
         self.actions.append(add_action(file, data_change))
+
+    def rearrange(self, rows: pa.RecordBatchReader, file_bytes: int) -> list[DataFile]:
+        """Put rows into the table that are in it already, in files of a size, which its readers need not notice."""
+        files = self._files(rows, self.after([]).schema, file_bytes=file_bytes)
+        for file in files:
+            self.add(file, data_change=False)
+        return files
 
     def write(self, rows: pa.RecordBatchReader, rules: Mapping[str, str] | None = None) -> list[DataFile]:
         """Put rows into the table: their files are written, and checked against its rules and more of the caller's.
@@ -139,11 +147,13 @@ class Transaction:
             entry = {"path": encoded(file.path), "partitionValues": file.partition_values, "size": file.size}
             self.actions.append({"cdc": {**entry, "dataChange": False}})
 
-    def _files(self, rows: pa.RecordBatchReader, schema: pa.Schema, folder: str = "") -> list[DataFile]:
+    def _files(
+        self, rows: pa.RecordBatchReader, schema: pa.Schema, folder: str = "", file_bytes: int = FILE_BYTES
+    ) -> list[DataFile]:
         after = self.after([])
         computed = computed_columns(after.schema)
         mapped = after.mapping != "none"
-        files = write_files(after.path, rows, schema, after.partition_columns, mapped, computed, folder)
+        files = write_files(after.path, rows, schema, after.partition_columns, mapped, computed, folder, file_bytes)
         self.written += [file.path for file in files]
         return files
 
@@ -182,6 +192,7 @@ class Transaction:
             version = newest
             if storage.create(f"{FOLDER}/{version + 1:020}.json", lines(self._all(version))):
                 self.written.clear()
+                checkpoint_if_due(self.snapshot.path, version + 1, self.metadata)
                 return version + 1
         raise ConflictError(
             f"{self.operation} was overtaken by other writers {MOST_RETRIES} times, last by version {version + 1}"
@@ -191,15 +202,6 @@ class Transaction:
     def _is_blind(self) -> bool:
         """Whether rows are only added, and none were looked at."""
         return self.predicate is None and all("add" in each for each in self.actions)
-
-    def _entry(self, index: int) -> dict[str, Any]:
-        """What an action says to name a file."""
-        files = self.snapshot.state.files
-        row = {name: files[name][index].as_py() for name in ("path", "partition", "size", "vector")}
-        entry = {"path": encoded(row["path"]), "partitionValues": dict(row["partition"] or ()), "size": row["size"]}
-        if row["vector"]:
-            entry["deletionVector"] = {name: value for name, value in row["vector"].items() if value is not None}
-        return entry
 
     def _all(self, version: int) -> list[dict[str, Any]]:
         """The actions with who did what in front."""
@@ -211,7 +213,7 @@ class Transaction:
         }
         if self.snapshot.configuration.get("delta.enableInCommitTimestamps", "").lower() == "true":
             before = Log(self.snapshot.storage).committed(version)
-            told = {"inCommitTimestamp": max(_now(), int(before.timestamp() * 1000) + 1), **told}
+            told = {"inCommitTimestamp": max(now(), int(before.timestamp() * 1000) + 1), **told}
         return [{"commitInfo": told}, *self.actions]
 
     def _check(self, winner: int) -> None:
@@ -249,7 +251,7 @@ def _provenance(operation: str, parameters: dict[str, Any], metrics: dict[str, i
     """What a commit says of itself."""
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in parameters.items()}
     return {
-        "timestamp": _now(),
+        "timestamp": now(),
         "operation": operation,
         "operationParameters": texts,
         "operationMetrics": {name: str(value) for name, value in metrics.items()},
@@ -264,6 +266,24 @@ def _change_type() -> pa.Field:
     return pa.field("_change_type", pa.string())
 
 
+def _entry(snapshot: Snapshot, index: int) -> dict[str, Any]:
+    """What an action says to name a file of a snapshot."""
+    files = snapshot.state.files
+    row = {name: files[name][index].as_py() for name in ("path", "partition", "size", "vector")}
+    entry = {"path": encoded(row["path"]), "partitionValues": dict(row["partition"] or ()), "size": row["size"]}
+    if row["vector"]:
+        entry["deletionVector"] = {name: value for name, value in row["vector"].items() if value is not None}
+    return entry
+
+
+def known_file(snapshot: Snapshot, index: int) -> dict[str, Any]:
+    """The action that puts a file of a snapshot into a table."""
+    files = snapshot.state.files
+    entry = {**_entry(snapshot, index), "modificationTime": files["modification_time"][index].as_py()}
+    stats = files["stats"][index].as_py()
+    return {"add": {**entry, "dataChange": True, **({} if stats is None else {"stats": stats})}}
+
+
 def add_action(file: DataFile, data_change: bool = True) -> dict[str, Any]:
     """The action that puts a file into a table."""
     entry = {"path": encoded(file.path), "partitionValues": file.partition_values, "size": file.size}
@@ -276,6 +296,6 @@ def encoded(path: str) -> str:
     return quote(path, safe="/:=+,@!$&'()*;~")
 
 
-def _now() -> int:
+def now() -> int:
     """The time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
