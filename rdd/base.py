@@ -1,0 +1,66 @@
+"""What all parts of `RDD` share: a node of lineage and the context that runs jobs."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .context import SparkContext
+    from .lineage import Node
+    from .rdd import RDD
+
+
+class Base:
+    """A node of lineage with its context.
+
+    Attributes
+    ----------
+    context : SparkContext
+        The context.
+    """
+
+    def __init__(self, node: Node, context: SparkContext) -> None:
+        self._node, self.context = node, context
+
+    @property
+    def ctx(self) -> SparkContext:
+        """The context."""
+        return self.context
+
+    def id(self) -> int:
+        """A number that no other RDD of the context has."""
+        return self._node.id
+
+    def name(self) -> str | None:
+        """The name that `setName` gave."""
+        return self._node.name
+
+    def getNumPartitions(self) -> int:
+        """How many partitions there are."""
+        return self._node.partitions
+
+    @property
+    def partitioner(self) -> Any:
+        """What spread the keys over the partitions, if something did."""
+        return self._node.partitioner
+
+    def _new(self, node: Node) -> RDD:
+        from .rdd import RDD
+
+        return RDD(node, self.context)
+
+    def _count_each(self, splits: Sequence[int]) -> list[int]:
+        return self.context.runJob(self, lambda elements: [sum(1 for _ in elements)], list(splits))
+
+    def __reduce__(self) -> NoReturn:
+        raise pickle.PicklingError(
+            "an RDD is used inside a function that tasks run, or is to be broadcast; only the driver can transform RDDs "
+            "and run actions: collect one and broadcast what comes, or join the two (SPARK-5063)"
+        )
+
+    def __repr__(self) -> str:
+        name = f"{self._node.name} " if self._node.name else ""
+        return f"{name}{type(self).__name__}[{self._node.id}] of {self._node.operation}, {self._node.partitions} partitions"

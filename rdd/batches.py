@@ -1,0 +1,215 @@
+"""Elements of a partition as Arrow data: typed where that gives back exactly what went in, pickled otherwise.
+
+A batch of Python objects becomes a column if all of them have one type: integers of 64 bits, floats, booleans, texts,
+bytes (any of them with None between), tuples of such columns, lists of one scalar type, arrays of one shape. Whatever
+else there is - mixed types, subclasses, large integers, dictionaries - is a column of pickles, each of up to a
+thousand elements. What kind of column it is stands beside it, since Arrow does not tell a tuple from a record.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import pyarrow as pa
+
+#: Elements of a batch.
+BATCH_ROWS = 65_536
+#: Elements of a pickle in a column of such.
+_PICKLED = 1024
+#: The longest tuple that is a record of columns.
+_WIDEST = 32
+
+#: What a column holds: a name, or for tuples, lists and arrays a name with what is inside.
+Kind = str | tuple[Any, ...]
+
+OBJECT = "object"
+_SCALARS = {int: ("int", pa.int64()), float: ("float", pa.float64()), bool: ("bool", pa.bool_()),
+            str: ("str", pa.string()), bytes: ("bytes", pa.binary())}  # fmt: skip
+_NUMBERS = {"int": np.int64, "float": np.float64, "bool": np.bool_}
+
+
+class Batch:
+    """Elements as an Arrow array of a kind; the Python objects that it was made of are kept while they may be shared.
+
+    Attributes
+    ----------
+    kind : Kind
+        What the elements are.
+    array : pyarrow.Array
+        The column.
+    """
+
+    __slots__ = ("kind", "array", "_rows", "_objects")
+
+    def __init__(self, kind: Kind, array: pa.Array, rows: int, objects: list[Any] | None = None) -> None:
+        self.kind, self.array, self._rows = kind, array, rows
+        self._objects = objects if is_immutable(kind) else None
+
+    @classmethod
+    def of(cls, objects: Sequence[Any]) -> Batch:
+        """The batch of some elements."""
+        objects = objects if isinstance(objects, list) else list(objects)
+        kind, array = _encode(objects)
+        if kind == OBJECT:
+            parts = range(0, len(objects), _PICKLED)
+            array = pa.array([cloudpickle.dumps(objects[start : start + _PICKLED]) for start in parts], pa.binary())
+        return cls(kind, array, len(objects), objects)
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def objects(self) -> list[Any]:
+        """The elements; a list that nobody else may change."""
+        if self._objects is not None:
+            return self._objects
+        if self.kind == OBJECT:
+            return [element for blob in self.array for element in pickle.loads(blob.as_buffer())]
+        objects = _decode(self.kind, self.array)
+        if is_immutable(self.kind):
+            self._objects = objects
+        return objects
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the column."""
+        return int(self.array.get_total_buffer_size())
+
+    def record_batch(self) -> pa.RecordBatch:
+        """The column as a table for Arrow's IPC, its kind and number of elements in the metadata."""
+        metadata = {"kind": json.dumps(self.kind), "rows": str(self._rows)}
+        return pa.record_batch([self.array], schema=pa.schema([("elements", self.array.type)], metadata))
+
+    @classmethod
+    def from_record_batch(cls, batch: pa.RecordBatch, kind: Kind | None = None) -> Batch:
+        """The batch that `record_batch` made a table of."""
+        metadata = batch.schema.metadata
+        return cls(_frozen(json.loads(metadata[b"kind"])), batch.column(0), int(metadata[b"rows"]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self.to_bytes(),)
+
+    def to_bytes(self) -> pa.Buffer:
+        """The batch as a stream of Arrow's IPC."""
+        sink = pa.BufferOutputStream()
+        table = self.record_batch()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_batch(table)
+        return sink.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: Any) -> Batch:
+        """The batch of a stream of Arrow's IPC, without copying."""
+        with pa.ipc.open_stream(content) as reader:
+            return cls.from_record_batch(reader.read_next_batch())
+
+
+def _unpickled(content: bytes | pa.Buffer) -> Batch:
+    return Batch.from_bytes(content)
+
+
+def batched(elements: Iterable[Any], rows: int = BATCH_ROWS) -> Iterator[Batch]:
+    """Elements in batches."""
+    from itertools import islice
+
+    iterator = iter(elements)
+    while part := list(islice(iterator, rows)):
+        yield Batch.of(part)
+
+
+def is_immutable(kind: Kind) -> bool:
+    """Whether elements of a kind can be shared between those who might change them."""
+    if isinstance(kind, str):
+        return kind != OBJECT
+    return kind[0] == "tuple" and all(map(is_immutable, kind[1]))
+
+
+def _encode(objects: list[Any]) -> tuple[Kind, pa.Array | None]:
+    """The kind of some elements and their column; none for objects."""
+    types = set(map(type, objects))
+    has_none = type(None) in types and len(types) == 2
+    types -= {type(None)} if has_none else set()
+    if len(types) != 1:
+        return OBJECT, None
+    (type_,) = types
+    if type_ in _SCALARS:
+        return _scalars(objects, *_SCALARS[type_], has_none)
+    if has_none:
+        return OBJECT, None
+    if type_ is tuple:
+        return _tuples(objects)
+    if type_ is list:
+        return _lists(objects)
+    if type_ is np.ndarray:
+        return _arrays(objects)
+    return OBJECT, None
+
+
+def _scalars(objects: list[Any], kind: str, type_: pa.DataType, has_none: bool) -> tuple[Kind, pa.Array | None]:
+    try:
+        if kind in _NUMBERS and not has_none:
+            return kind, pa.array(np.array(objects, _NUMBERS[kind]))
+        return kind, pa.array(objects, type_)
+    except (OverflowError, pa.ArrowException, UnicodeEncodeError):  # large integers, lone surrogates, 2 GB of text
+        return OBJECT, None
+
+
+def _tuples(objects: list[tuple[Any, ...]]) -> tuple[Kind, pa.Array | None]:
+    width = len(objects[0])
+    if not 1 <= width <= _WIDEST or set(map(len, objects)) != {width}:
+        return OBJECT, None
+    kinds, columns = [], []
+    for values in zip(*objects, strict=True):
+        kind, column = _encode(list(values))
+        if column is None:
+            return OBJECT, None
+        kinds.append(kind)
+        columns.append(column)
+    return ("tuple", tuple(kinds)), pa.StructArray.from_arrays(columns, [str(place) for place in range(width)])
+
+
+def _lists(objects: list[list[Any]]) -> tuple[Kind, pa.Array | None]:
+    flat = [value for each in objects for value in each]
+    kind, column = _encode(flat) if flat else (OBJECT, None)
+    if column is None or not isinstance(kind, str):
+        return OBJECT, None
+    offsets = np.zeros(len(objects) + 1, np.int32)
+    np.cumsum(np.fromiter(map(len, objects), np.int32, len(objects)), out=offsets[1:])
+    return ("list", kind), pa.ListArray.from_arrays(pa.array(offsets), column)
+
+
+def _arrays(objects: list[np.ndarray]) -> tuple[Kind, pa.Array | None]:
+    first = objects[0]
+    alike = all(each.dtype == first.dtype and each.shape == first.shape for each in objects)
+    if not alike or first.dtype.kind not in "iuf" or first.dtype.itemsize == 16 or first.size == 0:
+        return OBJECT, None
+    if not first.dtype.isnative or first.dtype == np.float16:
+        return OBJECT, None
+    values = pa.array(np.stack(objects).ravel())
+    return ("ndarray", first.shape), pa.FixedSizeListArray.from_arrays(values, first.size)
+
+
+def _decode(kind: Kind, array: pa.Array) -> list[Any]:
+    if isinstance(kind, str):
+        if kind in _NUMBERS and array.null_count == 0:
+            objects: list[Any] = array.to_numpy(zero_copy_only=False).tolist()
+            return objects
+        objects = array.to_pylist()
+        return objects
+    if kind[0] == "tuple":
+        columns = [_decode(inner, array.field(place)) for place, inner in enumerate(kind[1])]
+        return list(zip(*columns, strict=True))
+    if kind[0] == "list":
+        flat = _decode(kind[1], array.flatten())
+        ends = np.cumsum(array.value_lengths().to_numpy(zero_copy_only=False)).tolist()
+        return [flat[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    matrix = array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), *kind[1])
+    return list(matrix.copy())  # elements may be changed
+
+
+def _frozen(kind: Any) -> Kind:
+    return tuple(_frozen(part) for part in kind) if isinstance(kind, list) else kind

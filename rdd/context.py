@@ -1,0 +1,381 @@
+"""`SparkContext`: where RDDs come from, and what runs their jobs."""
+
+from __future__ import annotations
+
+import atexit
+import getpass
+import itertools
+import os
+import pickle
+import shutil
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+from .accumulators import Accumulator, AccumulatorParam, accumulator_param
+from .addedfiles import AddedFiles
+from .base import Base
+from .blocks import Blocks
+from .broadcast import Broadcast
+from .conf import SparkConf
+from .execution import Execution
+from .jobs import JobControl
+from .levels import StorageLevel
+from .pool import Pool
+from .rdd import RDD
+from .reading import Reading
+from .scheduler import Scheduler
+from .sources import Parallelized, slices_of
+from .status import StatusTracker
+from .task import Outcome
+from .transformations import union
+
+#: The version of PySpark whose interface this is.
+VERSION = "4.3.0"
+
+
+class SparkContext(Reading, JobControl, AddedFiles):
+    """A place to run RDD programs: this process, and worker processes on this machine, without a JVM.
+
+    Workers start when a job is large, or could harm the process that it runs in; small jobs run in the driver. A process
+    has one context at a time; as a context manager it is stopped at the end.
+
+    Parameters
+    ----------
+    master : str, optional
+        ``local``, ``local[4]`` or ``local[*]`` with the number of tasks at the same time; ``local[4,3]`` tries a task three
+        times, where the others try it once. All cores by default.
+    appName : str, optional
+        The name of the program.
+    conf : SparkConf, optional
+        Settings.
+    environment : dict, optional
+        Environment variables of the workers.
+    sparkHome, batchSize, serializer, gateway, jsc, profiler_cls, udf_profiler_cls, memory_profiler_cls
+        Accepted for PySpark's sake.
+    pyFiles : list of str, optional
+        As for `addPyFile`.
+
+    Raises
+    ------
+    ValueError
+        There is a context already, or `master` is not one of those.
+
+    Examples
+    --------
+    >>> with SparkContext("local[2]", "squares") as sc:
+    ...     sc.parallelize([1, 2, 3]).map(lambda x: x * x).collect()
+    [1, 4, 9]
+    """
+
+    _active_spark_context: ClassVar[SparkContext | None] = None
+    _lock: ClassVar[threading.RLock] = threading.RLock()
+    PACKAGE_EXTENSIONS: ClassVar[tuple[str, ...]] = (".zip", ".egg", ".jar")
+
+    def __init__(
+        self,
+        master: str | None = None,
+        appName: str | None = None,
+        sparkHome: str | None = None,
+        pyFiles: list[str] | None = None,
+        environment: dict[str, Any] | None = None,
+        batchSize: int = 0,
+        serializer: Any = None,
+        conf: SparkConf | None = None,
+        gateway: Any = None,
+        jsc: Any = None,
+        profiler_cls: Any = None,
+        udf_profiler_cls: Any = None,
+        memory_profiler_cls: Any = None,
+    ) -> None:
+        self._callsite = _call_site()
+        with SparkContext._lock:
+            self._check_alone()
+            self._conf = (conf or SparkConf()).copy()
+            if master:
+                self._conf.setMaster(master)
+            if appName:
+                self._conf.setAppName(appName)
+            self._conf.setIfMissing("spark.master", "local[*]").setIfMissing("spark.app.name", "ironlake")
+            for name, value in (environment or {}).items():
+                self._conf.set(f"spark.executorEnv.{name}", value)
+            slots, tries = parse_master(self._conf.get("spark.master") or "")
+            self.master, self.appName = self._conf.get("spark.master"), self._conf.get("spark.app.name")
+            self.environment = dict(environment or {})
+            self.startTime = int(time.time() * 1000)
+            self.applicationId = f"local-{self.startTime}"
+            self._conf.set("spark.app.id", self.applicationId).setIfMissing("spark.executor.id", "driver")
+            self._conf.set("spark.app.startTime", self.startTime)
+            self._folder = Path(tempfile.mkdtemp(prefix="ironlake-rdd-"))
+            self._checkpoints: str | None = None
+            self._ids, self._shuffles, self._accumulator_ids = itertools.count(), itertools.count(), itertools.count()
+            self._accumulators: dict[int, Accumulator[Any]] = {}
+            self._defaults = int(self._conf.number("spark.default.parallelism", slots))
+            memory = self._conf.number("spark.driver.memory", 4 << 30) * self._conf.number("spark.memory.fraction", 0.6)
+            self._blocks = Blocks(int(memory), self._folder / "spilled")
+            self._pool = Pool(slots)
+            self._scheduler = Scheduler(
+                self._blocks, Execution(self._pool, tries), self._count, str(self._folder / "segments")
+            )
+            self._begin_files()
+            self._local = threading.local()
+            SparkContext._active_spark_context = self
+            atexit.register(self.stop)
+        for path in pyFiles or ():
+            self.addPyFile(path)
+
+    @staticmethod
+    def _check_alone() -> None:
+        active = SparkContext._active_spark_context
+        if active is not None:
+            raise ValueError(
+                f"Cannot run multiple SparkContexts at once; existing SparkContext(app={active.appName}, "
+                f"master={active.master}) created by {active._callsite}"
+            )
+
+    @classmethod
+    def getOrCreate(cls, conf: SparkConf | None = None) -> SparkContext:
+        """The context that there is, or a new one."""
+        with cls._lock:
+            return cls._active_spark_context or cls(conf=conf or SparkConf())
+
+    def __enter__(self) -> SparkContext:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the workers and remove all files; the context cannot be used after."""
+        with SparkContext._lock:
+            if SparkContext._active_spark_context is self:
+                SparkContext._active_spark_context = None
+            atexit.unregister(self.stop)
+            self._pool.stop()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._is_stopped = True
+
+    @property
+    def version(self) -> str:
+        """The version of PySpark whose interface this is."""
+        return VERSION
+
+    @property
+    def uiWebUrl(self) -> str | None:
+        """The address of the page that shows stages and tasks; None, there is none."""
+        return None
+
+    @property
+    def defaultParallelism(self) -> int:
+        """How many partitions there are where nobody says."""
+        return self._defaults
+
+    @property
+    def defaultMinPartitions(self) -> int:
+        """How many partitions a file has at least where nobody says."""
+        return min(self._defaults, 2)
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        """Resources of the machine beside cores: none."""
+        return {}
+
+    def getConf(self) -> SparkConf:
+        """The settings; changing them changes nothing."""
+        return self._conf.copy()
+
+    def sparkUser(self) -> str:
+        """Who runs this."""
+        return os.environ.get("SPARK_USER") or getpass.getuser()
+
+    def setLogLevel(self, logLevel: str) -> None:
+        """Accepted for PySpark's sake, if it is a level."""
+        levels = ("ALL", "DEBUG", "ERROR", "FATAL", "INFO", "OFF", "TRACE", "WARN")
+        if logLevel.upper() not in levels:
+            raise ValueError(f"setLogLevel: the level {logLevel!r} is not known; expected one of {', '.join(levels)}")
+
+    @classmethod
+    def setSystemProperty(cls, key: str, value: str) -> None:
+        """Set a property of the process, which `SparkConf` does not look at."""
+        _properties[key] = value
+
+    @classmethod
+    def getSystemProperty(cls, key: str) -> str | None:
+        """A property of the process."""
+        return _properties.get(key)
+
+    def emptyRDD(self) -> RDD:
+        """An RDD without partitions."""
+        return RDD(Parallelized(self._next_id(), []), self)
+
+    def parallelize(self, c: Iterable[Any], numSlices: int | None = None) -> RDD:
+        """An RDD of the elements of a collection.
+
+        Parameters
+        ----------
+        c : iterable
+            The elements.
+        numSlices : int, optional
+            How many partitions.
+
+        Raises
+        ------
+        TypeError
+            `c` is no collection.
+        """
+        count = int(numSlices) if numSlices is not None else self.defaultParallelism
+        if count < 1:
+            raise ValueError(f"SparkContext.parallelize: numSlices is {count}; expected 1 or more")
+        collection = c if isinstance(c, range) else list(c)
+        return RDD(Parallelized(self._next_id(), slices_of(collection, count)), self)
+
+    def range(self, start: int, end: int | None = None, step: int = 1, numSlices: int | None = None) -> RDD:
+        """An RDD of integers, as the builtin `range` has them."""
+        return self.parallelize(range(0, start, step) if end is None else range(start, end, step), numSlices)
+
+    def union(self, rdds: Sequence[RDD]) -> RDD:
+        """The elements of several RDDs."""
+        return rdds[0] if len(rdds) == 1 else union(rdds[0], list(rdds[1:]))
+
+    def broadcast(self, value: Any) -> Broadcast[Any]:
+        """A value that all tasks can read, sent once to each process."""
+        self._check_usable()
+        if isinstance(value, Base):
+            value.__reduce__()
+        folder = self._folder / "broadcast"
+        folder.mkdir(exist_ok=True)
+        return Broadcast(folder / str(self._next_id()), value)
+
+    def accumulator(
+        self, value: Any, accum_param: AccumulatorParam[Any] | None = None, *, exactly_once: bool = False
+    ) -> Accumulator[Any]:
+        """A variable that tasks add to.
+
+        Parameters
+        ----------
+        value : object
+            What it begins with.
+        accum_param : AccumulatorParam, optional
+            How values are added up; needed for all but numbers.
+        exactly_once : bool
+            Count what is added for a partition the first time only, however often it is computed.
+
+        Raises
+        ------
+        TypeError
+            `value` is no number, and `accum_param` is missing.
+        """
+        made = Accumulator(next(self._accumulator_ids), value, accumulator_param(value, accum_param), exactly_once)
+        self._accumulators[made.aid] = made
+        return made
+
+    def _count(self, outcome: Outcome, split: int) -> None:
+        for (aid, node), update in outcome.updates.items():
+            self._accumulators[aid].count(update, node, split)
+
+    def setCheckpointDir(self, dirName: str) -> None:
+        """Say where checkpoints are written: a new directory below this one."""
+        from .storing import unique_folder
+
+        self._checkpoints = str(unique_folder(dirName))
+
+    def getCheckpointDir(self) -> str | None:
+        """The directory of checkpoints."""
+        return self._checkpoints
+
+    def runJob(
+        self,
+        rdd: Any,
+        partitionFunc: Callable[[Iterator[Any]], Iterable[Any]],
+        partitions: Sequence[int] | None = None,
+        allowLocal: bool = False,
+    ) -> list[Any]:
+        """Apply a function to the elements of partitions.
+
+        Returns
+        -------
+        list
+            All that it makes of the first, of the second, and so on.
+        """
+        self._check_usable()
+        splits = range(rdd.getNumPartitions()) if partitions is None else partitions
+        results: dict[int, list[Any]] = {}
+        self._run(rdd, _Listed(partitionFunc), splits, results.__setitem__)
+        rdd._checkpoint_marked()
+        return [element for split in splits for element in results[split]]
+
+    def statusTracker(self) -> StatusTracker:
+        """What jobs and stages are doing."""
+        return StatusTracker(self._scheduler)
+
+    def show_profiles(self) -> None:
+        """Nothing: tasks are not profiled."""
+
+    def dump_profiles(self, path: str) -> None:
+        """Nothing: tasks are not profiled."""
+
+    def _next_id(self) -> int:
+        self._check_usable()
+        return next(self._ids)
+
+    def _next_shuffle_id(self) -> int:
+        return next(self._shuffles)
+
+    def _check_usable(self) -> None:
+        if getattr(self, "_is_stopped", False):
+            raise RuntimeError("the SparkContext was stopped; make a new one")
+
+    def __reduce__(self) -> NoReturn:
+        raise pickle.PicklingError(
+            "a SparkContext is used inside a function that tasks run, or is to be broadcast; only the driver has one "
+            "(SPARK-5063)"
+        )
+
+    def __repr__(self) -> str:
+        return f"<SparkContext master={self.master} appName={self.appName}>"
+
+
+class _Listed:
+    """A function of elements as one of a partition, whose result is a list."""
+
+    def __init__(self, function: Callable[[Iterator[Any]], Iterable[Any]]) -> None:
+        self.function = function
+
+    def __call__(self, _: int, elements: Iterator[Any]) -> list[Any]:
+        return list(self.function(elements))
+
+
+_properties: dict[str, str] = {}
+
+
+def parse_master(master: str) -> tuple[int, int]:
+    """The tasks at the same time and the tries of each that a master stands for.
+
+    Raises
+    ------
+    ValueError
+        It is none that runs on one machine.
+    """
+    import re
+
+    if master == "local":
+        return 1, 1
+    found = re.fullmatch(r"local\[\s*(\d+|\*)\s*(?:,\s*(\d+)\s*)?\]", master)
+    if not found or found[1] == "0" or found[2] == "0":
+        raise ValueError(f"SparkContext: master is {master!r}; expected local, local[4], local[*] or local[4,2]")
+    slots = len(os.sched_getaffinity(0)) if found[1] == "*" else int(found[1])
+    return slots, int(found[2] or 1)
+
+
+def _call_site() -> str:
+    """Where the program made the context."""
+    for frame in reversed(traceback.extract_stack()[:-2]):
+        return f"{frame.name} at {frame.filename}:{frame.lineno}"
+    return "unknown"
+
+
+__all__ = ["SparkContext", "StorageLevel"]

@@ -1,0 +1,101 @@
+"""Where tasks run: small jobs in the driver, others in worker processes."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from .sources import Parallelized
+from .task import Assignment, Outcome, ResultWork, Task
+from .visiting import stays_in_driver
+
+if TYPE_CHECKING:
+    from .pool import Pool
+    from .scheduler import Stage
+
+#: Seconds that a job may take in the driver before its other tasks go to worker processes.
+_PATIENCE = 0.3
+#: Elements of the driver's collections that the driver computes with itself.
+_FEW = 50_000
+
+
+class Execution:
+    """Runs the tasks of stages.
+
+    Parameters
+    ----------
+    pool : Pool
+        Worker processes, which start when they are needed.
+    tries : int
+        How often a task is tried.
+    """
+
+    def __init__(self, pool: Pool, tries: int) -> None:
+        self.pool, self.tries = pool, tries
+
+    def run(
+        self, stage: Stage, assign: Callable[[int], Assignment]
+    ) -> Iterator[tuple[Assignment, Outcome]]:
+        """Run a task for each partition of a stage; each with what came of it, as they are done."""
+        waiting = deque(stage.splits)
+        started = time.perf_counter()
+        is_small = not stage.node.is_barrier and _is_small(stage) and stays_in_driver(stage)
+        while waiting:
+            spent = time.perf_counter() - started
+            done = len(stage.splits) - len(waiting)
+            is_slow = done > 0 and spent / done * len(waiting) > _PATIENCE and len(waiting) > 1
+            if not is_small or is_slow:
+                yield from self.pool.run(stage, list(waiting), assign, self.tries)
+                return
+            yield self._in_driver(stage, waiting.popleft(), assign)
+
+    def _in_driver(self, stage: Stage, split: int, assign: Callable[[int], Assignment]) -> tuple[Assignment, Outcome]:
+        for attempt in range(self.tries):
+            stage.job.check()
+            assignment = assign(split)
+            assignment.attempt = attempt
+            try:
+                outcome = Task(assignment).run(stage.binary)
+            except Exception as error:
+                if attempt + 1 == self.tries or is_final(error):
+                    raise
+                continue
+            if isinstance(stage.work, ResultWork):
+                outcome.value = _apart(outcome.value)
+            return assignment, outcome
+        raise AssertionError("a task is tried at least once")
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether it is of no use to try a task again."""
+    from .shuffle import FetchFailed
+    from .task import KeptLost
+
+    return isinstance(error, FetchFailed | KeptLost)
+
+
+def _is_small(stage: Stage) -> bool:
+    """Whether a stage reads few elements, as far as that is known without computing."""
+    rows, visits, seen = 0, [stage.node], set()
+    while visits:
+        node = visits.pop()
+        if node.id in seen:
+            continue
+        seen.add(node.id)
+        rows += node.rows if isinstance(node, Parallelized) else 0
+        visits += [dependency.parent for dependency in node.dependencies]
+    return rows <= _FEW
+
+
+def _apart(value: Any) -> Any:
+    """A result as it would come from another process: it shares nothing that can be changed."""
+    if isinstance(value, int | float | str | bytes | bool | None):
+        return value
+    if isinstance(value, list) and all(isinstance(each, int | float | str | bytes | bool | None) for each in value):
+        return value
+    import cloudpickle
+
+    return pickle.loads(cloudpickle.dumps(value))

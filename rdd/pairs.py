@@ -1,0 +1,261 @@
+"""RDDs of pairs: what brings equal keys together."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import itertools
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from .base import Base
+from .hashing import portable_hash
+from .lineage import Partitioner
+from .resultiterable import ResultIterable
+from .shuffle import Shuffled
+
+if TYPE_CHECKING:
+    from .rdd import RDD
+
+Hash = Callable[[Any], int]
+
+
+class Pairs(Base):
+    """The part of `RDD` that shuffles."""
+
+    def partitionBy(self, numPartitions: int | None, partitionFunc: Hash = portable_hash) -> RDD:
+        """The pairs spread over partitions by their keys; the RDD itself if it is spread that way."""
+        partitioner = Partitioner(self._reducers(numPartitions), partitionFunc)
+        if self.partitioner == partitioner:
+            return self  # type: ignore[return-value]
+        return self._shuffled(partitioner)
+
+    def _shuffled(self, partitioner: Partitioner) -> RDD:
+        context = self.context
+        return self._new(Shuffled(context._next_id(), self._node, context._next_shuffle_id(), partitioner))
+
+    def _reducers(self, numPartitions: int | None) -> int:
+        if numPartitions is not None:
+            return int(numPartitions)
+        configured = self.context._conf.get("spark.default.parallelism")
+        return int(configured) if configured is not None else self.getNumPartitions()
+
+    def combineByKey(
+        self,
+        createCombiner: Callable[[Any], Any],
+        mergeValue: Callable[[Any, Any], Any],
+        mergeCombiners: Callable[[Any, Any], Any],
+        numPartitions: int | None = None,
+        partitionFunc: Hash = portable_hash,
+    ) -> RDD:
+        """The values of each key put together: into a combiner in each partition, and combiners of all.
+
+        Parameters
+        ----------
+        createCombiner, mergeValue, mergeCombiners : callable
+            A combiner of one value; of a combiner and a value; of two combiners. The first argument may be changed.
+        numPartitions : int, optional
+            The partitions of the result.
+        partitionFunc : callable
+            Spreads the keys.
+        """
+        count = self._reducers(numPartitions)
+
+        def combined(pairs: Iterator[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
+            combiners: dict[Any, Any] = {}
+            for key, value in pairs:
+                combiners[key] = mergeValue(combiners[key], value) if key in combiners else createCombiner(value)
+            return combiners.items()
+
+        def merged(pairs: Iterator[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
+            combiners: dict[Any, Any] = {}
+            for key, value in pairs:
+                combiners[key] = mergeCombiners(combiners[key], value) if key in combiners else value
+            return combiners.items()
+
+        local = self.mapPartitions(combined, preservesPartitioning=True)  # type: ignore[attr-defined]
+        together = local.partitionBy(count, partitionFunc)
+        return together.mapPartitions(merged, preservesPartitioning=True)  # type: ignore[no-any-return]
+
+    def reduceByKey(
+        self, func: Callable[[Any, Any], Any], numPartitions: int | None = None, partitionFunc: Hash = portable_hash
+    ) -> RDD:
+        """The values of each key put together by a function, in each partition and then of all."""
+        return self.combineByKey(lambda value: value, func, func, numPartitions, partitionFunc)
+
+    def aggregateByKey(
+        self,
+        zeroValue: Any,
+        seqFunc: Callable[[Any, Any], Any],
+        combFunc: Callable[[Any, Any], Any],
+        numPartitions: int | None = None,
+        partitionFunc: Hash = portable_hash,
+    ) -> RDD:
+        """The values of each key put into a zero by one function, and what comes of it together by another."""
+        return self.combineByKey(
+            lambda value: seqFunc(copy.deepcopy(zeroValue), value), seqFunc, combFunc, numPartitions, partitionFunc
+        )
+
+    def foldByKey(
+        self,
+        zeroValue: Any,
+        func: Callable[[Any, Any], Any],
+        numPartitions: int | None = None,
+        partitionFunc: Hash = portable_hash,
+    ) -> RDD:
+        """The values of each key put together by a function from a zero on."""
+        return self.aggregateByKey(zeroValue, func, func, numPartitions, partitionFunc)
+
+    def groupByKey(self, numPartitions: int | None = None, partitionFunc: Hash = portable_hash) -> RDD:
+        """The values of each key together, in the order in which they come."""
+
+        def add(values: list[Any], value: Any) -> list[Any]:
+            values.append(value)
+            return values
+
+        def extend(values: list[Any], others: list[Any]) -> list[Any]:
+            values.extend(others)
+            return values
+
+        grouped = self.combineByKey(lambda value: [value], add, extend, numPartitions, partitionFunc)
+        return grouped.mapValues(ResultIterable)
+
+    def groupBy(
+        self, f: Callable[[Any], Any], numPartitions: int | None = None, partitionFunc: Hash = portable_hash
+    ) -> RDD:
+        """The elements for which a function gives the same, together."""
+        return self.map(lambda element: (f(element), element)).groupByKey(numPartitions, partitionFunc)  # type: ignore[attr-defined,no-any-return]
+
+    def distinct(self, numPartitions: int | None = None) -> RDD:
+        """Each different element once."""
+        alone = self.map(lambda element: (element, None)).reduceByKey(lambda one, _: one, numPartitions)  # type: ignore[attr-defined]
+        return alone.map(lambda pair: pair[0])  # type: ignore[no-any-return]
+
+    def intersection(self, other: RDD) -> RDD:
+        """The elements that are in both, once each."""
+        ours = self.map(lambda element: (element, None))  # type: ignore[attr-defined]
+        both = ours.cogroup(other.map(lambda element: (element, None)))
+        return both.filter(lambda pair: all(pair[1])).keys()  # type: ignore[no-any-return]
+
+    def subtractByKey(self, other: RDD, numPartitions: int | None = None) -> RDD:
+        """The pairs whose key is not one of the other's."""
+
+        def ours(pair: tuple[Any, Any]) -> Iterable[Any]:
+            values, others = pair[1]
+            return values if not others else ()
+
+        both = self.cogroup(other, numPartitions)
+        return both.flatMap(lambda pair: [(pair[0], value) for value in ours(pair)])
+
+    def subtract(self, other: RDD, numPartitions: int | None = None) -> RDD:
+        """The elements that are not in the other."""
+        theirs = other.map(lambda element: (element, True))
+        return self.map(lambda element: (element, True)).subtractByKey(theirs, numPartitions).keys()  # type: ignore[attr-defined,no-any-return]
+
+    def cogroup(self, other: RDD, numPartitions: int | None = None) -> RDD:
+        """For each key of either the values of both."""
+        return cogrouped([self, other], numPartitions)  # type: ignore[list-item]
+
+    def groupWith(self, other: RDD, *others: RDD) -> RDD:
+        """For each key of any the values of all."""
+        return cogrouped([self, other, *others], None)  # type: ignore[list-item]
+
+    def join(self, other: RDD, numPartitions: int | None = None) -> RDD:
+        """For each key of both all pairs of a value of this and one of the other."""
+        return _joined(self, other, numPartitions, False, False)  # type: ignore[arg-type]
+
+    def leftOuterJoin(self, other: RDD, numPartitions: int | None = None) -> RDD:
+        """As `join`, and None for the other where it lacks a key."""
+        return _joined(self, other, numPartitions, True, False)  # type: ignore[arg-type]
+
+    def rightOuterJoin(self, other: RDD, numPartitions: int | None = None) -> RDD:
+        """As `join`, and None for this where it lacks a key."""
+        return _joined(self, other, numPartitions, False, True)  # type: ignore[arg-type]
+
+    def fullOuterJoin(self, other: RDD, numPartitions: int | None = None) -> RDD:
+        """As `join`, and None for either where it lacks a key."""
+        return _joined(self, other, numPartitions, True, True)  # type: ignore[arg-type]
+
+    def sortByKey(
+        self, ascending: bool = True, numPartitions: int | None = None, keyfunc: Callable[[Any], Any] = lambda x: x
+    ) -> RDD:
+        """The pairs in the order of their keys, over all partitions; equal keys stay in their order.
+
+        A sample of the keys, which is a job of its own, says where the partitions are cut.
+        """
+        count = self._reducers(numPartitions)
+
+        def ordered(pairs: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+            return iter(sorted(pairs, key=lambda pair: keyfunc(pair[0]), reverse=not ascending))
+
+        if count == 1:
+            alone = self.coalesce(1) if self.getNumPartitions() > 1 else self  # type: ignore[attr-defined]
+            return alone.mapPartitions(ordered, True)  # type: ignore[no-any-return,union-attr]
+        total = self.count()  # type: ignore[attr-defined]
+        if not total:
+            return self  # type: ignore[return-value]
+        sample = self.sample(False, min(count * 20.0 / total, 1.0), 1).keys().collect()  # type: ignore[attr-defined]
+        keys = sorted(sample, key=keyfunc)
+        bounds = [keyfunc(keys[int(len(keys) * (place + 1) / count)]) for place in range(count - 1)] if keys else []
+
+        def part(key: Any) -> int:
+            place = bisect_left(bounds, keyfunc(key))
+            return place if ascending else count - 1 - place
+
+        return self.partitionBy(count, part).mapPartitions(ordered, True)
+
+    def sortBy(
+        self, keyfunc: Callable[[Any], Any], ascending: bool = True, numPartitions: int | None = None
+    ) -> RDD:
+        """The elements in the order of what a function gives for them."""
+        return self.keyBy(keyfunc).sortByKey(ascending, numPartitions).values()  # type: ignore[attr-defined,no-any-return]
+
+    def repartitionAndSortWithinPartitions(
+        self,
+        numPartitions: int | None = None,
+        partitionFunc: Hash = portable_hash,
+        ascending: bool = True,
+        keyfunc: Callable[[Any], Any] = lambda x: x,
+    ) -> RDD:
+        """The pairs spread over partitions by their keys, and in the order of these in each."""
+        spread = self.partitionBy(numPartitions, partitionFunc)
+        return spread.mapPartitions(
+            lambda pairs: iter(sorted(pairs, key=lambda pair: keyfunc(pair[0]), reverse=not ascending)), True
+        )
+
+
+def cogrouped(rdds: list[RDD], numPartitions: int | None) -> RDD:
+    """For each key of any of the RDDs a tuple of the values of each."""
+    width = len(rdds)
+    tagged = [rdd.mapValues(functools.partial(_tagged, place)) for place, rdd in enumerate(rdds)]
+    if numPartitions is None:
+        configured = rdds[0].context._conf.get("spark.default.parallelism")
+        together = rdds[0].context.union(tagged)
+        numPartitions = int(configured) if configured is not None else together.getNumPartitions()
+    else:
+        together = rdds[0].context.union(tagged)
+
+    def apart(values: Iterable[tuple[int, Any]]) -> tuple[ResultIterable, ...]:
+        groups: tuple[list[Any], ...] = tuple([] for _ in range(width))
+        for place, value in values:
+            groups[place].append(value)
+        return tuple(map(ResultIterable, groups))
+
+    return together.groupByKey(numPartitions).mapValues(apart)
+
+
+def _tagged(place: int, value: Any) -> tuple[int, Any]:
+    return place, value
+
+
+def _joined(left: RDD, right: RDD, numPartitions: int | None, keeps_left: bool, keeps_right: bool) -> RDD:
+    def matches(groups: tuple[Iterable[Any], Iterable[Any]]) -> Iterable[tuple[Any, Any]]:
+        ours, theirs = map(list, groups)
+        if not ours and keeps_right:
+            ours = [None]
+        if not theirs and keeps_left:
+            theirs = [None]
+        return itertools.product(ours, theirs)
+
+    return cogrouped([left, right], numPartitions).flatMapValues(matches)

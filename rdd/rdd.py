@@ -1,0 +1,47 @@
+"""`RDD`, with all of PySpark's methods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .actions import Actions
+from .files import Saving
+from .pairs import Pairs
+from .sampling import Sampling
+from .storing import Storing, lineage_text
+from .transformations import Transformations
+
+if TYPE_CHECKING:
+    from .barrier import RDDBarrier
+
+
+class RDD(Transformations, Pairs, Sampling, Actions, Storing, Saving):
+    """A collection in partitions that is described by how it follows from others, and computed when it is asked for.
+
+    Made by the methods of `SparkContext`; the methods of an RDD make others from it (these do nothing by themselves) or
+    tell the driver something about its elements (these are actions, and run jobs). Partitions that are lost are
+    computed again.
+    """
+
+    def toDebugString(self) -> bytes:
+        """The lineage, a line for each step."""
+        return lineage_text(self).encode()
+
+    def explainLineage(self) -> str:
+        """The lineage as text; print it."""
+        return lineage_text(self)
+
+    def barrier(self) -> RDDBarrier:
+        """Mark the stage: all of its tasks run at the same time, and can wait for each other."""
+        from .barrier import RDDBarrier
+
+        return RDDBarrier(self)
+
+    def withResources(self, profile: Any) -> RDD:
+        """Ask for resources; kept and given back by `getResourceProfile`, but one machine has what it has."""
+        self._profile = profile
+        return self
+
+    def getResourceProfile(self) -> Any:
+        """What `withResources` asked for."""
+        return getattr(self, "_profile", None)

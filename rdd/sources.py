@@ -1,0 +1,46 @@
+"""Where lineage begins: collections of the driver, ranges, Arrow tables and lines of files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .batches import BATCH_ROWS, Batch
+from .lineage import Node
+from .streams import Batches, Stream
+
+if TYPE_CHECKING:
+    from .task import Task
+
+
+class Parallelized(Node):
+    """A collection of the driver in slices; tasks are given theirs."""
+
+    operation = "parallelize"
+
+    def __init__(self, id: int, slices: Sequence[Sequence[Any]]) -> None:
+        super().__init__(id, len(slices))
+        self._slices = [
+            [Batch.of(part[start : start + BATCH_ROWS]) for start in range(0, len(part), BATCH_ROWS)] for part in slices
+        ]
+        self.rows = sum(map(len, slices))
+
+    def compute(self, split: int, task: Task) -> Stream:
+        return Batches(task.input(self, split))
+
+    def inputs(self, split: int) -> list[Batch]:
+        return self._slices[split]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_slices": None}
+
+
+def slices_of(collection: Sequence[Any], count: int) -> list[Sequence[Any]]:
+    """A collection in as many slices, cut where PySpark cuts it: ranges evenly, others between batches of elements."""
+    if isinstance(collection, range):
+        length = len(collection)
+        return [collection[place * length // count : (place + 1) * length // count] for place in range(count)]
+    rows = max(1, min(len(collection) // count, 1024))
+    batches = -(-len(collection) // rows)
+    bounds = [place * batches // count * rows for place in range(count + 1)]
+    return [collection[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]

@@ -1,0 +1,151 @@
+"""Keeping partitions, and cutting lineage."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .base import Base
+from .levels import StorageLevel
+from .lineage import Narrow, Wide
+
+if TYPE_CHECKING:
+    from .rdd import RDD
+
+
+class Storing(Base):
+    """The part of `RDD` that keeps partitions for later jobs."""
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether partitions are kept once they are computed."""
+        return self._node.level.keeps
+
+    @property
+    def is_checkpointed(self) -> bool:
+        """Whether the RDD is marked for a checkpoint or has one."""
+        return self._node.checkpoint is not None
+
+    def cache(self) -> RDD:
+        """Keep the partitions in memory once they are computed."""
+        return self.persist(StorageLevel.MEMORY_ONLY)
+
+    def persist(self, storageLevel: StorageLevel = StorageLevel.MEMORY_ONLY) -> RDD:
+        """Keep the partitions once they are computed.
+
+        Raises
+        ------
+        ValueError
+            They are kept in another way already.
+        """
+        if self._node.level.keeps and storageLevel != self._node.level:
+            raise ValueError("Cannot change storage level of an RDD after it was already assigned a level")
+        self._node.level = storageLevel
+        return self  # type: ignore[return-value]
+
+    def unpersist(self, blocking: bool = False) -> RDD:
+        """Keep the partitions no longer."""
+        self._node.level = StorageLevel.NONE
+        self.context._blocks.remove_rdd(self._node.id)
+        return self  # type: ignore[return-value]
+
+    def getStorageLevel(self) -> StorageLevel:
+        """How partitions are kept."""
+        return self._node.level
+
+    def checkpoint(self) -> None:
+        """Mark the RDD: the next action on it also writes it to the checkpoint directory, and forgets its lineage.
+
+        Raises
+        ------
+        RuntimeError
+            `SparkContext.setCheckpointDir` was not called.
+        """
+        if self.context.getCheckpointDir() is None:
+            raise RuntimeError("Checkpoint directory has not been set in the SparkContext")
+        if self._node.checkpoint is None:
+            self._node.checkpoint = "reliable"
+
+    def localCheckpoint(self) -> None:
+        """Mark the RDD: the next action on it also keeps its partitions on this machine, and forgets its lineage."""
+        if self._node.checkpoint is None:
+            self._node.checkpoint = "local"
+            if not self._node.level.keeps:
+                self._node.level = StorageLevel.MEMORY_AND_DISK
+
+    def isCheckpointed(self) -> bool:
+        """Whether the RDD was written and its lineage is forgotten."""
+        return self._node.is_cut
+
+    def isLocallyCheckpointed(self) -> bool:
+        """Whether the RDD is marked by `localCheckpoint`."""
+        return self._node.checkpoint == "local"
+
+    def getCheckpointFile(self) -> str | None:
+        """The directory of the checkpoint, if there is one."""
+        return self._node.checkpoint_path
+
+    def cleanShuffleDependencies(self, blocking: bool = False) -> None:
+        """Remove the outputs of the shuffles that this RDD depends on; they are computed again when needed."""
+        visits: list[Any] = [self._node]
+        while visits:
+            for dependency in visits.pop().dependencies:
+                visits.append(dependency.parent)
+                if isinstance(dependency, Wide):
+                    self.context._scheduler.forget(dependency.shuffle_id)
+
+    def _checkpoint_marked(self) -> None:
+        """Write what is marked for a checkpoint in the lineage; called when an action on it is done."""
+        visits, seen = [self._node], set()
+        while visits:
+            node = visits.pop()
+            if node.id in seen:
+                continue
+            seen.add(node.id)
+            parents = [dependency.parent for dependency in node.dependencies]
+            if node.checkpoint and not node.is_cut:
+                self._write_checkpoint(node)
+            else:
+                visits += parents
+
+    def _write_checkpoint(self, node: Any) -> None:
+        rdd = self._new(node)
+        if node.checkpoint == "local":
+            self.context.runJob(rdd, lambda elements: [sum(1 for _ in elements)])  # keeps what is not kept yet
+        else:
+            path = Path(self.context.getCheckpointDir() or "", f"rdd-{node.id}")
+            rdd.saveAsPickleFile(str(path))
+            node.checkpoint_path = str(path)
+        node.dependencies, node.is_cut = (), True
+
+
+def lineage_text(rdd: RDD) -> str:
+    """The lineage as text, a line for each step; a deeper level begins at each shuffle."""
+    lines: list[str] = []
+    seen: set[int] = set()
+
+    def show(node: Any, depth: int, mark: str) -> None:
+        kept = rdd.context._blocks.kept(node.id)
+        stored = f" [{node.level}]" if node.level.keeps else ""
+        name = f"{node.name} " if node.name else ""
+        lines.append(f"{' ' * depth}{mark}{name}{type(node).__name__}[{node.id}] of {node.operation}, {node.partitions} partitions{stored}")
+        if kept:
+            size = sum(block.nbytes for block in kept)
+            lines.append(f"{' ' * depth} |      kept: {len(kept)} of {node.partitions} partitions, {size} bytes")
+        if node.id in seen:
+            return
+        seen.add(node.id)
+        for dependency in node.dependencies:
+            is_narrow = isinstance(dependency, Narrow)
+            show(dependency.parent, depth + (0 if is_narrow else 3), " |  " if is_narrow else " +-")
+
+    show(rdd._node, 0, f"({rdd.getNumPartitions()}) ")
+    return "\n".join(lines)
+
+
+def unique_folder(root: str) -> Path:
+    """A new directory for checkpoints."""
+    path = Path(root, str(uuid.uuid4()))
+    path.mkdir(parents=True)
+    return path

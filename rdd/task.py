@@ -1,0 +1,289 @@
+"""A task: one partition of a stage, computed in the driver or in a worker process."""
+
+from __future__ import annotations
+
+import pickle
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .batches import Batch
+from .segments import MissingSegment, Section, SegmentWriter, read_section
+from .shuffle import write_output
+from .streams import Batches, Stream
+
+if TYPE_CHECKING:
+    from .accumulators import TaskAccumulator
+    from .lineage import Node, Wide
+
+#: A number and a partition: of a node whose input or kept elements these are.
+Key = tuple[int, int]
+
+
+@dataclass
+class Metrics:
+    """What a task did, as the event log has it."""
+
+    run_ms: int = 0
+    cpu_ns: int = 0
+    input_rows: int = 0
+    shuffle_read_bytes: int = 0
+    shuffle_write_bytes: int = 0
+    peak_mem_bytes: int = 0
+    tier: str = "T2"
+
+
+@dataclass
+class Assignment:
+    """What a task is told besides its stage.
+
+    Attributes
+    ----------
+    stage_id, stage_attempt, split, attempt, number : int
+        The stage, its partition that is to be computed, which try this is, and a number of its own.
+    inputs : dict
+        What sources and shuffles need to be read.
+    kept : dict
+        Partitions of nodes that were kept, as batches or as sections of files.
+    folder : str
+        Where it may write files.
+    properties : dict of str to str
+        Local properties of the job.
+    worker : str
+        Who computes it.
+    """
+
+    stage_id: int
+    stage_attempt: int
+    split: int
+    attempt: int
+    number: int
+    inputs: dict[Key, Any]
+    kept: dict[Key, list[Batch] | list[Section]]
+    folder: str
+    properties: dict[str, str] = field(default_factory=dict)
+    worker: str = "driver"
+    in_driver: bool = True
+
+
+@dataclass
+class Outcome:
+    """What a task says when it is done.
+
+    Attributes
+    ----------
+    value : object
+        The result, or for the map side of a shuffle, the sections that each partition will read.
+    kept : dict
+        Partitions that it has kept: their batches, or sections of files.
+    updates : dict
+        What was added to accumulators.
+    metrics : Metrics
+        What it did.
+    """
+
+    value: Any
+    kept: dict[Key, list[Batch] | list[Section]]
+    updates: dict[tuple[int, int | None], Any]
+    metrics: Metrics
+
+
+class KeptLost(Exception):
+    """A partition that was kept is gone: it has to be computed again.
+
+    Attributes
+    ----------
+    node, split : int
+        Which.
+    """
+
+    def __init__(self, node: int, split: int, reason: str) -> None:
+        super().__init__(node, split, reason)
+        self.node, self.split, self.reason = node, split, reason
+
+    def __str__(self) -> str:
+        return f"partition {self.split} of RDD {self.node}, which was kept, cannot be read: {self.reason}"
+
+
+_running = threading.local()
+
+
+def running_task() -> Task | None:
+    """The task that this thread computes."""
+    return getattr(_running, "task", None)
+
+
+class Storage:
+    """The kept partitions that one task finds and makes."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self.made: dict[Key, list[Batch] | list[Section]] = {}
+
+    def get_or_compute(self, node: Node, split: int, task: Task) -> Stream:
+        """The elements of a partition that should be kept: found, or computed and then kept."""
+        key = node.id, split
+        for kept in (self.made, self._assignment.kept):
+            if key in kept:
+                try:
+                    return Batches(list(_read(kept[key])))
+                except MissingSegment as error:
+                    raise KeptLost(*key, str(error)) from None
+        batches = list(node.compute(split, task).batches())
+        self.made[key] = batches if self._assignment.in_driver else self._write(key, batches)
+        return Batches(batches)
+
+    def _write(self, key: Key, batches: list[Batch]) -> list[Section]:
+        name = f"kept-{self._assignment.worker}-{key[0]}-{key[1]}"
+        with SegmentWriter(Path(self._assignment.folder, name)) as writer:
+            return [writer.write(batches)]
+
+
+def _read(content: list[Batch] | list[Section]) -> Iterator[Batch]:
+    for part in content:
+        if isinstance(part, Section):
+            yield from read_section(part)
+        else:
+            yield part
+
+
+class Task:
+    """A partition being computed.
+
+    Attributes
+    ----------
+    assignment : Assignment
+        What it was told.
+    storage : Storage
+        Kept partitions.
+    metrics : Metrics
+        What it did so far.
+    accumulators : dict
+        The accumulators that its functions refer to, as this task sees them.
+    barrier : callable or None
+        Waits for the other tasks of a barrier stage, and gives back what each says.
+    """
+
+    def __init__(self, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.storage = Storage(assignment)
+        self.metrics = Metrics()
+        self.accumulators: dict[tuple[int, int | None], TaskAccumulator] = {}
+        self.barrier: Callable[[str | None], list[str]] | None = None
+
+    def input(self, node: Node, split: int) -> Any:
+        """What a node needs to be given to compute a partition."""
+        return self.assignment.inputs[node.id, split]
+
+    def run(self, binary: bytes) -> Outcome:
+        """Compute what the stage says of the partition."""
+        from .accumulators import updates_of
+
+        before, wall, cpu = getattr(_running, "task", None), time.perf_counter(), time.thread_time_ns()
+        _running.task = self
+        try:
+            node, work = load_stage(binary)
+            value = work(node, self)
+        finally:
+            _running.task = before
+            self.metrics.run_ms = round((time.perf_counter() - wall) * 1000)
+            self.metrics.cpu_ns = time.thread_time_ns() - cpu
+            self.metrics.peak_mem_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return Outcome(value, self.storage.made, updates_of(self.accumulators), self.metrics)
+
+
+@dataclass(frozen=True)
+class ResultWork:
+    """A function of the elements of a partition, whose result goes to the driver."""
+
+    function: Callable[[int, Iterator[Any]], Any]
+
+    def __call__(self, node: Node, task: Task) -> Any:
+        split = task.assignment.split
+        return self.function(split, iter(node.iterator(split, task)))
+
+
+@dataclass(frozen=True)
+class ShuffleWork:
+    """The map side of a shuffle."""
+
+    shuffle_id: int
+    partitioner: Any
+
+    def __call__(self, node: Node, task: Task) -> Any:
+        from .lineage import Wide
+
+        told = task.assignment
+        name = f"shuffle-{self.shuffle_id}-{told.split}-{told.number}"
+        return write_output(Wide(node, self.shuffle_id, self.partitioner), told.split, Path(told.folder, name), task)
+
+
+def dump_stage(node: Node, work: ResultWork | ShuffleWork) -> bytes:
+    """A stage for its tasks: what it does, and the lineage up to sources and shuffles, node by node.
+
+    Lineage may be thousands of steps long, which nested pickles could not be.
+
+    Raises
+    ------
+    pickle.PicklingError
+        A function refers to something that cannot leave the driver.
+    """
+    import cloudpickle
+
+    from .lineage import Narrow
+
+    order: dict[int, Node] = {}
+    visits: list[tuple[Node, bool]] = [(node, False)]
+    while visits:
+        current, is_ready = visits.pop()
+        if is_ready:
+            order.setdefault(current.id, current)
+        elif current.id not in order:
+            visits.append((current, True))
+            visits += [(each.parent, False) for each in current.dependencies if isinstance(each, Narrow)]
+    places = {id_: place for place, id_ in enumerate(order)}
+    steps = []
+    for each in order.values():
+        state = each.__getstate__()
+        links = [
+            (places[link.parent.id], link.parents_of) for link in state["dependencies"] if isinstance(link, Narrow)
+        ]
+        steps.append(_Step(type(each), {**state, "dependencies": links}))
+    try:
+        return cloudpickle.dumps((steps, work))  # type: ignore[no-any-return]
+    except pickle.PicklingError:
+        raise
+    except Exception as error:
+        raise pickle.PicklingError(f"Could not serialize object: {type(error).__name__}: {error}") from error
+
+
+def load_stage(binary: bytes) -> tuple[Node, ResultWork | ShuffleWork]:
+    """What `dump_stage` made a pickle of."""
+    from .lineage import Narrow
+
+    steps, work = pickle.loads(binary)
+    nodes: list[Node] = []
+    for step in steps:
+        node: Node = step.type.__new__(step.type)
+        node.__dict__.update(step.state)
+        node.dependencies = tuple(Narrow(nodes[place], parents_of) for place, parents_of in step.state["dependencies"])
+        nodes.append(node)
+    return nodes[-1], work
+
+
+@dataclass
+class _Step:
+    """A node on its way to a task, with the places of its parents; while it is pickled, accumulators know of it."""
+
+    type: type[Node]
+    state: dict[str, Any]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from .accumulators import pickling
+
+        pickling.node = self.state["id"]
+        return _Step, (self.type, self.state)
