@@ -16,7 +16,6 @@ from .base import Base
 from .statcounter import StatCounter
 
 
-
 class Actions(Base):
     """The part of `RDD` that runs jobs."""
 
@@ -115,9 +114,7 @@ class Actions(Base):
         parts = self.context.runJob(self, lambda elements: [functools.reduce(op, elements, zeroValue)])
         return functools.reduce(op, parts, zeroValue)
 
-    def aggregate(
-        self, zeroValue: Any, seqOp: Callable[[Any, Any], Any], combOp: Callable[[Any, Any], Any]
-    ) -> Any:
+    def aggregate(self, zeroValue: Any, seqOp: Callable[[Any, Any], Any], combOp: Callable[[Any, Any], Any]) -> Any:
         """Elements put into a zero by one function in each partition, and what comes of it together by another."""
         parts = self.context.runJob(self, lambda elements: [functools.reduce(seqOp, elements, zeroValue)])
         return functools.reduce(combOp, parts, zeroValue)
@@ -253,7 +250,9 @@ class Actions(Base):
                 count = min(max(guess, 1), tried * 4)
             missing = num - len(found)
             splits = range(tried, min(tried + count, total))
-            found += self.context.runJob(self, lambda elements, missing=missing: itertools.islice(elements, missing), splits)[:missing]
+            found += self.context.runJob(
+                self, lambda elements, missing=missing: itertools.islice(elements, missing), splits
+            )[:missing]
             tried += count
         return found
 
@@ -308,7 +307,9 @@ class Actions(Base):
         """How many elements there are, as far as that can be told within a time in milliseconds."""
         from .approximate import approximate_sum
 
-        return int(approximate_sum(self.mapPartitions(lambda elements: [float(sum(1 for _ in elements))]), timeout, confidence))  # type: ignore[attr-defined]
+        return int(
+            approximate_sum(self.mapPartitions(lambda elements: [float(sum(1 for _ in elements))]), timeout, confidence)
+        )  # type: ignore[attr-defined]
 
     def sumApprox(self, timeout: int, confidence: float = 0.95) -> Any:
         """The sum of the elements, with bounds, as far as that can be told within a time in milliseconds."""

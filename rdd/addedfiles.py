@@ -67,6 +67,11 @@ class AddedFiles:
             shutil.copyfile(source, target)
         self._files.append(source.as_uri())
 
+    def _files_of_tasks(self) -> tuple[str, list[str]]:
+        """Where tasks find files, and import from."""
+        names = [str(self._added / name) for name in self._python_includes if not name.endswith(".py")]
+        return str(self._added), [str(self._added), *names]
+
     @property
     def listFiles(self) -> list[str]:
         """The files that were added."""

@@ -44,7 +44,7 @@ class Batch:
         The column.
     """
 
-    __slots__ = ("kind", "array", "_rows", "_objects")
+    __slots__ = ("_objects", "_rows", "array", "kind")
 
     def __init__(self, kind: Kind, array: pa.Array, rows: int, objects: list[Any] | None = None) -> None:
         self.kind, self.array, self._rows = kind, array, rows

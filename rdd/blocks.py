@@ -90,6 +90,15 @@ class Blocks:
                 self._to_disk(key, block)
             self._blocks[key] = block
 
+    def in_files(self, key: Key, folder: str) -> list[Section]:
+        """A partition, moved to a file if it was in the driver's memory, so that workers can read it."""
+        with self._lock:
+            block = self._blocks[key]
+            if any(isinstance(part, Batch) for part in block.content):
+                with SegmentWriter(Path(folder, f"kept-{key[0]}-{key[1]}-driver")) as writer:
+                    block.content = [writer.write(part for part in block.content if isinstance(part, Batch))]
+            return [part for part in block.content if isinstance(part, Section)]
+
     def _make_room(self, key: Key, nbytes: int) -> bool:
         """Let partitions go until another one fits; False if it cannot."""
         while self.memory + nbytes > self.limit:

@@ -23,9 +23,10 @@ from .blocks import Blocks
 from .broadcast import Broadcast
 from .conf import SparkConf
 from .execution import Execution
+from .forkserver import ForkServer
 from .jobs import JobControl
 from .levels import StorageLevel
-from .pool import Pool
+from .pool import Pool, Speculation
 from .rdd import RDD
 from .reading import Reading
 from .scheduler import Scheduler
@@ -117,7 +118,7 @@ class SparkContext(Reading, JobControl, AddedFiles):
             self._defaults = int(self._conf.number("spark.default.parallelism", slots))
             memory = self._conf.number("spark.driver.memory", 4 << 30) * self._conf.number("spark.memory.fraction", 0.6)
             self._blocks = Blocks(int(memory), self._folder / "spilled")
-            self._pool = Pool(slots)
+            self._pool = self._new_pool(slots)
             self._scheduler = Scheduler(
                 self._blocks, Execution(self._pool, tries), self._count, str(self._folder / "segments")
             )
@@ -127,6 +128,27 @@ class SparkContext(Reading, JobControl, AddedFiles):
             atexit.register(self.stop)
         for path in pyFiles or ():
             self.addPyFile(path)
+
+    def _new_pool(self, slots: int) -> Pool:
+        number = self._conf.number
+        speculation = Speculation(
+            self._conf.get("spark.speculation") == "true",
+            number("spark.speculation.multiplier", 3.0),
+            number("spark.speculation.quantile", 0.9),
+            number("spark.speculation.minTaskRuntime", 0.1),
+        )
+        prefix = "spark.executorEnv."
+        variables = {name[len(prefix) :]: value for name, value in self._conf.getAll() if name.startswith(prefix)}
+        server = ForkServer(self._folder, variables)
+        seconds = number("spark.barrier.sync.timeout", 365 * 86_400)
+        return Pool(slots, server, speculation, self._lose_worker, self._files_of_tasks, seconds)
+
+    def _lose_worker(self, name: str) -> None:
+        self._blocks.remove_worker(name)
+
+    def killWorker(self, i: int) -> None:
+        """End a worker process, as a machine that fails would; what it kept is computed again when it is needed."""
+        self._pool.kill(i)
 
     @staticmethod
     def _check_alone() -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import pickle
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from .failures import is_final, with_place
 from .sources import Parallelized
 from .task import Assignment, Outcome, ResultWork, Task
 from .visiting import stays_in_driver
 
 if TYPE_CHECKING:
-    from .pool import Pool
+    from .pool import Assign, Pool
     from .scheduler import Stage
 
 #: Seconds that a job may take in the driver before its other tasks go to worker processes.
@@ -36,13 +37,14 @@ class Execution:
     def __init__(self, pool: Pool, tries: int) -> None:
         self.pool, self.tries = pool, tries
 
-    def run(
-        self, stage: Stage, assign: Callable[[int], Assignment]
-    ) -> Iterator[tuple[Assignment, Outcome]]:
+    def run(self, stage: Stage, assign: Assign) -> Iterator[tuple[Assignment, Outcome]]:
         """Run a task for each partition of a stage; each with what came of it, as they are done."""
+        if stage.is_barrier:
+            yield from self.pool.run_together(stage, stage.splits, assign)
+            return
         waiting = deque(stage.splits)
         started = time.perf_counter()
-        is_small = not stage.node.is_barrier and _is_small(stage) and stays_in_driver(stage)
+        is_small = _is_small(stage) and stays_in_driver(stage)
         while waiting:
             spent = time.perf_counter() - started
             done = len(stage.splits) - len(waiting)
@@ -52,29 +54,21 @@ class Execution:
                 return
             yield self._in_driver(stage, waiting.popleft(), assign)
 
-    def _in_driver(self, stage: Stage, split: int, assign: Callable[[int], Assignment]) -> tuple[Assignment, Outcome]:
+    def _in_driver(self, stage: Stage, split: int, assign: Assign) -> tuple[Assignment, Outcome]:
         for attempt in range(self.tries):
             stage.job.check()
-            assignment = assign(split)
+            assignment = assign(split, None)
             assignment.attempt = attempt
             try:
                 outcome = Task(assignment).run(stage.binary)
             except Exception as error:
                 if attempt + 1 == self.tries or is_final(error):
-                    raise
+                    raise with_place(error, assignment) from error.__cause__
                 continue
             if isinstance(stage.work, ResultWork):
                 outcome.value = _apart(outcome.value)
             return assignment, outcome
         raise AssertionError("a task is tried at least once")
-
-
-def is_final(error: BaseException) -> bool:
-    """Whether it is of no use to try a task again."""
-    from .shuffle import FetchFailed
-    from .task import KeptLost
-
-    return isinstance(error, FetchFailed | KeptLost)
 
 
 def _is_small(stage: Stage) -> bool:

@@ -183,7 +183,9 @@ class Saving(Base):
         if compressionCodecClass is not None:
             name = compressionCodecClass.rsplit(".", 1)[-1]
             if name not in _CODECS:
-                raise ValueError(f"saveAsTextFile: the codec {compressionCodecClass} is not known; expected {', '.join(_CODECS)}")
+                raise ValueError(
+                    f"saveAsTextFile: the codec {compressionCodecClass} is not known; expected {', '.join(_CODECS)}"
+                )
             ending, opener = _CODECS[name]
 
         def write(file: Any, elements: Iterator[Any]) -> None:

@@ -82,4 +82,6 @@ def _counted(rdd: RDD, bounds: Any) -> list[int]:
         return [counts]
 
     parts = rdd.context.runJob(rdd, counted)
-    return functools.reduce(lambda one, other: [a + b for a, b in zip(one, other, strict=True)], parts, [0] * (last + 1))
+    return functools.reduce(
+        lambda one, other: [a + b for a, b in zip(one, other, strict=True)], parts, [0] * (last + 1)
+    )

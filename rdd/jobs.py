@@ -11,7 +11,6 @@ from .scheduler import Job, JobCancelled
 
 if TYPE_CHECKING:
     from .base import Base
-    from .pool import Pool
     from .scheduler import Scheduler
 
 _GROUP, _DESCRIPTION, _TAGS = "spark.jobGroup.id", "spark.job.description", "spark.job.tags"
@@ -22,7 +21,6 @@ class JobControl:
 
     _local: threading.local
     _scheduler: Scheduler
-    _pool: Pool
 
     def _properties(self) -> dict[str, str]:
         """The local properties of this thread."""
@@ -101,7 +99,6 @@ class JobControl:
         for job in list(self._scheduler.jobs.values()):
             if job.status == "RUNNING" and job.cancelled is None and chosen(job):
                 job.cancelled = reason
-        self._pool.wake()
 
     def _run(
         self,
@@ -150,7 +147,6 @@ class JobControl:
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
             job.cancelled = "since its time is up"
-            self._pool.wake()
         if errors:
             raise errors[0]
         return [element for split in sorted(results) for element in results[split]]

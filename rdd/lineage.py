@@ -191,7 +191,9 @@ class Union(Node):
 
     def __init__(self, id: int, parents: Sequence[Node]) -> None:
         starts = [sum(parent.partitions for parent in parents[:place]) for place in range(len(parents))]
-        ranges = [Narrow(parent, _Range(start, parent.partitions)) for start, parent in zip(starts, parents, strict=True)]
+        ranges = [
+            Narrow(parent, _Range(start, parent.partitions)) for start, parent in zip(starts, parents, strict=True)
+        ]
         super().__init__(id, sum(parent.partitions for parent in parents), tuple(ranges))
 
     def compute(self, split: int, task: Task) -> Stream:
@@ -244,9 +246,7 @@ class Cartesian(Node):
     def compute(self, split: int, task: Task) -> Stream:
         left, right = (dependency.parent for dependency in self.dependencies)
         row, column = divmod(split, right.partitions)
-        return Elements(
-            (one, other) for one in left.iterator(row, task) for other in right.iterator(column, task)
-        )
+        return Elements((one, other) for one in left.iterator(row, task) for other in right.iterator(column, task))
 
 
 class Zipped(Node):

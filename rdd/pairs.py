@@ -205,9 +205,7 @@ class Pairs(Base):
 
         return self.partitionBy(count, part).mapPartitions(ordered, True)
 
-    def sortBy(
-        self, keyfunc: Callable[[Any], Any], ascending: bool = True, numPartitions: int | None = None
-    ) -> RDD:
+    def sortBy(self, keyfunc: Callable[[Any], Any], ascending: bool = True, numPartitions: int | None = None) -> RDD:
         """The elements in the order of what a function gives for them."""
         return self.keyBy(keyfunc).sortByKey(ascending, numPartitions).values()  # type: ignore[attr-defined,no-any-return]
 

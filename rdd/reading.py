@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import FileNode, Split, files_of, read_lines, read_raw_lines, saved_elements, text_splits
+from .files import FileNode, Split, read_lines, read_raw_lines, saved_elements, text_splits
 
 if TYPE_CHECKING:
     from .rdd import RDD
@@ -39,15 +39,15 @@ class Reading:
 
     def wholeTextFiles(self, path: str, minPartitions: int | None = None, use_unicode: bool = True) -> RDD:
         """An RDD of pairs of each file's path and its content."""
-        return self._whole(path, minPartitions, lambda content: content.decode() if use_unicode else content, "wholeTextFiles")
+        return self._whole(
+            path, minPartitions, lambda content: content.decode() if use_unicode else content, "wholeTextFiles"
+        )
 
     def binaryFiles(self, path: str, minPartitions: int | None = None) -> RDD:
         """An RDD of pairs of each file's path and its bytes."""
         return self._whole(path, minPartitions, lambda content: content, "binaryFiles")
 
-    def _whole(
-        self, path: str, minimum: int | None, decode: Callable[[bytes], Any], operation: str
-    ) -> RDD:
+    def _whole(self, path: str, minimum: int | None, decode: Callable[[bytes], Any], operation: str) -> RDD:
         def read(split: Split) -> Iterable[tuple[str, Any]]:
             content = Path(split.path).read_bytes()
             return [(f"file:{Path(split.path).absolute()}", decode(content))]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .lineage import Narrow, Node, Wide
 from .segments import Section
 from .shuffle import FetchFailed, Shuffled
-from .task import Assignment, Key, KeptLost, Outcome, ResultWork, ShuffleWork, dump_stage
+from .task import Assignment, KeptLost, Key, Outcome, ResultWork, ShuffleWork, dump_stage
 
 if TYPE_CHECKING:
     from .blocks import Blocks
@@ -91,6 +91,7 @@ class Stage:
     splits: list[int]
     job: Job
     binary: bytes = b""
+    is_barrier: bool = False
     active: int = 0
     completed: int = 0
     failed: int = 0
@@ -213,15 +214,19 @@ class Scheduler:
             stage.job.stages.append(stage.id)
         self.stages[stage.id] = stage
         stage.binary = dump_stage(stage.node, stage.work)
-        levels = {each.id: each.level for each in _nodes(stage.node)}
-        for assignment, outcome in self.execution.run(stage, lambda split: self._assignment(stage, split)):
+        nodes = list(_nodes(stage.node))
+        levels = {each.id: each.level for each in nodes}
+        stage.is_barrier = any(each.is_barrier for each in nodes)
+        for assignment, outcome in self.execution.run(
+            stage, lambda split, worker: self._assignment(stage, split, worker)
+        ):
             for key, content in outcome.kept.items():
-                self.blocks.put(key, content, assignment.worker, levels[key[0]])
+                self.blocks.put(key, content, assignment.worker or "driver", levels[key[0]])
             self._count(outcome, assignment.split)
             yield assignment.split, outcome
 
-    def _assignment(self, stage: Stage, split: int) -> Assignment:
-        """What a task of a stage is told."""
+    def _assignment(self, stage: Stage, split: int, worker: str | None) -> Assignment:
+        """What a task of a stage is told; without a worker it runs in the driver."""
         inputs: dict[Key, Any] = {}
         kept: dict[Key, Any] = {}
         visits = [(stage.node, split)]
@@ -231,7 +236,7 @@ class Scheduler:
             if key in inputs or key in kept:
                 continue
             if node.level.keeps and (block := self.blocks.find(key)):
-                kept[key] = block.content
+                kept[key] = block.content if worker is None else self.blocks.in_files(key, self._folder)
                 continue
             if isinstance(node, Shuffled):
                 outputs = self.outputs.get(node.shuffle_id, {})
@@ -243,7 +248,7 @@ class Scheduler:
                     visits += [(dependency.parent, each) for each in dependency.parents_of(part)]
         number = next(self._task_numbers)
         properties = stage.job.properties
-        return Assignment(stage.id, stage.attempt, split, 0, number, inputs, kept, self._folder, properties)
+        return Assignment(stage.id, stage.attempt, split, 0, number, inputs, kept, self._folder, properties, worker)
 
     def forget(self, shuffle_id: int) -> None:
         """Remove the outputs of a shuffle."""

@@ -129,7 +129,9 @@ def lineage_text(rdd: RDD) -> str:
         kept = rdd.context._blocks.kept(node.id)
         stored = f" [{node.level}]" if node.level.keeps else ""
         name = f"{node.name} " if node.name else ""
-        lines.append(f"{' ' * depth}{mark}{name}{type(node).__name__}[{node.id}] of {node.operation}, {node.partitions} partitions{stored}")
+        lines.append(
+            f"{' ' * depth}{mark}{name}{type(node).__name__}[{node.id}] of {node.operation}, {node.partitions} partitions{stored}"
+        )
         if kept:
             size = sum(block.nbytes for block in kept)
             lines.append(f"{' ' * depth} |      kept: {len(kept)} of {node.partitions} partitions, {size} bytes")

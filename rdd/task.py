@@ -18,7 +18,7 @@ from .streams import Batches, Stream
 
 if TYPE_CHECKING:
     from .accumulators import TaskAccumulator
-    from .lineage import Node, Wide
+    from .lineage import Node
 
 #: A number and a partition: of a node whose input or kept elements these are.
 Key = tuple[int, int]
@@ -53,8 +53,8 @@ class Assignment:
         Where it may write files.
     properties : dict of str to str
         Local properties of the job.
-    worker : str
-        Who computes it.
+    worker : str or None
+        Who computes it; None is the driver.
     """
 
     stage_id: int
@@ -66,8 +66,7 @@ class Assignment:
     kept: dict[Key, list[Batch] | list[Section]]
     folder: str
     properties: dict[str, str] = field(default_factory=dict)
-    worker: str = "driver"
-    in_driver: bool = True
+    worker: str | None = None
 
 
 @dataclass
@@ -134,11 +133,11 @@ class Storage:
                 except MissingSegment as error:
                     raise KeptLost(*key, str(error)) from None
         batches = list(node.compute(split, task).batches())
-        self.made[key] = batches if self._assignment.in_driver else self._write(key, batches)
+        self.made[key] = batches if self._assignment.worker is None else self._write(key, batches)
         return Batches(batches)
 
     def _write(self, key: Key, batches: list[Batch]) -> list[Section]:
-        name = f"kept-{self._assignment.worker}-{key[0]}-{key[1]}"
+        name = f"kept-{key[0]}-{key[1]}-{self._assignment.number}"
         with SegmentWriter(Path(self._assignment.folder, name)) as writer:
             return [writer.write(batches)]
 

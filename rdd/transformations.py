@@ -55,9 +55,7 @@ class Transformations(Base):
 
     def mapValues(self, f: Callable[[Any], Any]) -> RDD:
         """Pairs with their values changed by a function; keys stay where they are."""
-        return self._elementwise(
-            f, lambda _, pairs: ((key, f(value)) for key, value in pairs), True, "mapValues"
-        )
+        return self._elementwise(f, lambda _, pairs: ((key, f(value)) for key, value in pairs), True, "mapValues")
 
     def flatMapValues(self, f: Callable[[Any], Iterable[Any]]) -> RDD:
         """A pair for all that a function makes of each pair's value; keys stay where they are."""
@@ -122,7 +120,9 @@ class Transformations(Base):
         if self.getNumPartitions() > 1:
             counts = self._count_each(range(self.getNumPartitions() - 1))
             starts += list(itertools.accumulate(counts))
-        return self._transformed(lambda split, elements: zip(elements, itertools.count(starts[split])), False, "zipWithIndex")
+        return self._transformed(
+            lambda split, elements: zip(elements, itertools.count(starts[split])), False, "zipWithIndex"
+        )
 
     def zipWithUniqueId(self) -> RDD:
         """Pairs of each element and a number that no other has; runs no job."""

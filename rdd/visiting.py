@@ -56,7 +56,9 @@ def _is_harmless(thing: Any, seen: set[int]) -> bool:
     cells = [cell.cell_contents for cell in thing.__closure__ or () if _is_filled(cell)]
     named = [_named(thing, name) for name in _names(thing.__code__)]
     used = [*cells, *named, *(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
-    return all(_is_harmless(each, seen) for each in _inside(used) if callable(each) or isinstance(each, types.ModuleType))
+    return all(
+        _is_harmless(each, seen) for each in _inside(used) if callable(each) or isinstance(each, types.ModuleType)
+    )
 
 
 def _inside(things: Any) -> list[Any]:

@@ -1,0 +1,163 @@
+"""The process that worker processes are forked from: it has imported what they need, and has no threads.
+
+The driver may have threads, so it does not fork itself; and it does not let its `__main__` be imported again, as
+multiprocessing would, so that programs need no guard. When the driver ends, however it does, this process ends the
+workers and removes the files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+
+class ForkServer:
+    """The process, as the driver sees it; it starts with the first worker.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The directory that is removed when the driver is gone.
+    environment : mapping
+        Environment variables of the workers, besides those of the driver.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._folder, self._environment = folder, environment
+        self._socket: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._exits: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def fork(self, name: str) -> tuple[int, Connection]:
+        """Start a worker: its process number, and a connection to it."""
+        with self._lock:
+            if self._socket is None:
+                self._start()
+            assert self._socket is not None
+            ours, theirs = socket.socketpair()
+            with theirs:
+                socket.send_fds(self._socket, [name.encode()], [theirs.fileno()])
+            while True:
+                message = self._receive()
+                if message[0] == "forked":
+                    return message[1], Connection(ours.detach())
+
+    def exit_code(self, pid: int) -> int | None:
+        """How a worker that is gone has ended; negative is the signal that ended it."""
+        with self._lock:
+            while pid not in self._exits and self._socket is not None:
+                self._socket.settimeout(2.0)
+                try:
+                    self._receive()
+                except (TimeoutError, OSError, EOFError):
+                    return None
+                finally:
+                    self._socket.settimeout(None)
+            return self._exits.get(pid)
+
+    def _receive(self) -> tuple[str, int, int]:
+        assert self._socket is not None
+        size = self._socket.recv(4, socket.MSG_WAITALL)
+        if len(size) < 4:
+            raise EOFError("the process that starts workers has ended")
+        message: tuple[str, int, int] = pickle.loads(
+            self._socket.recv(int.from_bytes(size, "little"), socket.MSG_WAITALL)
+        )
+        if message[0] == "ended":
+            self._exits[message[1]] = message[2]
+        return message
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        environment = {**os.environ, **threads, "PYTHONHASHSEED": "0", **self._environment}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        command = [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), str(self._folder)]
+        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, start_new_session=True)
+        theirs.close()
+        self._socket = ours
+
+    def stop(self) -> None:
+        """End it and the workers."""
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+            if self._process is not None:
+                self._process.wait()
+                self._process = None
+
+
+_PROGRAM = "import sys; from ironlake.rdd.forkserver import serve; serve(int(sys.argv[1]), sys.argv[2])"
+
+
+def serve(control_fd: int, folder: str) -> None:
+    """Fork workers as the driver asks for them, and tell how each has ended."""
+    from . import worker  # what workers need is imported once
+
+    control = socket.socket(fileno=control_fd)
+    wake_reader, wake_writer = os.pipe()
+    os.set_blocking(wake_writer, False)
+    signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides
+    children: set[int] = set()
+    import select
+
+    while True:
+        ready, _, _ = select.select([control, wake_reader], [], [])
+        if wake_reader in ready:
+            os.read(wake_reader, 4096)
+            _reap(children, control)
+        if control not in ready:
+            continue
+        try:
+            name, descriptors, _, _ = socket.recv_fds(control, 256, 1)
+        except OSError:
+            name, descriptors = b"", []
+        if not name:
+            break
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            control.close()
+            os.close(wake_reader)
+            os.close(wake_writer)
+            os._exit(worker.main(name.decode(), Connection(descriptors[0])))
+        os.close(descriptors[0])
+        children.add(pid)
+        _tell(control, "forked", pid, 0)
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _reap(children: set[int], control: socket.socket) -> None:
+    while children:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        children.discard(pid)
+        _tell(control, "ended", pid, os.waitstatus_to_exitcode(status))
+
+
+def _tell(control: socket.socket, what: str, pid: int, code: int) -> None:
+    content = pickle.dumps((what, pid, code))
+    with contextlib.suppress(OSError):
+        control.sendall(len(content).to_bytes(4, "little") + content)

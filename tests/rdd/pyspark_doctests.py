@@ -1,0 +1,101 @@
+"""Runs the examples in the docstrings of the installed pyspark against ironlake.rdd.
+
+While they run every module of pyspark is replaced by one whose names are ours, so that an example that imports from
+pyspark gets our classes; what we lack, it does not find.
+"""
+
+import contextlib
+import doctest
+import importlib
+import io
+import os
+import sys
+import types
+from dataclasses import dataclass
+
+#: The modules of pyspark with examples that run on a context.
+MODULES = [
+    "pyspark.core.rdd", "pyspark.core.context", "pyspark.accumulators", "pyspark.core.broadcast", "pyspark.core.files",
+    "pyspark.conf", "pyspark.taskcontext",
+]  # fmt: skip
+#: Examples of formats that are Hadoop's.
+HADOOP = ("Hadoop", "hadoop", "sequenceFile", "SequenceFile")
+
+
+@dataclass
+class Result:
+    """How the examples of one docstring went."""
+
+    name: str
+    tried: int
+    failed: int
+    output: str
+
+
+def examples() -> list[doctest.DocTest]:
+    """The docstrings of pyspark that have examples."""
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    found = []
+    for name in MODULES:
+        module = importlib.import_module(name)
+        for test in finder.find(module, name.rsplit(".", 1)[-1]):
+            live = [each for each in test.examples if not each.options.get(doctest.SKIP)]
+            if live and test.globs.get("__name__") == name:
+                found.append(test)
+    return found
+
+
+def run(test: doctest.DocTest, context) -> Result:
+    """Run the examples of a docstring with a context of ours."""
+    import ironlake.rdd
+
+    session = types.SimpleNamespace(sparkContext=context)
+    globs = {"sc": context, "spark": session, "__name__": "__main__", "os": os, "sys": sys}
+    for name in ("RDD", "SparkContext", "SparkConf", "TaskContext", "BarrierTaskContext", "StorageLevel", "SparkFiles"):
+        globs[name] = getattr(ironlake.rdd, name, None)
+    test = doctest.DocTest(test.examples, globs, test.name, test.filename, test.lineno, test.docstring)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE, verbose=False)
+    output = io.StringIO()
+    with replaced():
+        runner.run(test, out=output.write, clear_globs=False)
+    return Result(test.name, runner.tries, runner.failures, output.getvalue())
+
+
+@contextlib.contextmanager
+def replaced():
+    """Every module of pyspark as one whose names are ours."""
+    import ironlake.rdd
+
+    before = {name: module for name, module in sys.modules.items() if name == "pyspark" or name.startswith("pyspark.")}
+    names = {name: getattr(ironlake.rdd, name) for name in dir(ironlake.rdd) if not name.startswith("_")}
+    for name in before:
+        module = types.ModuleType(name)
+        module.__dict__.update(names)
+        module.__path__ = []
+        sys.modules[name] = module
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if name == "pyspark" or name.startswith("pyspark.")]:
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
+if __name__ == "__main__":
+    import ironlake.rdd
+
+    context = ironlake.rdd.SparkContext("local[4]", "doctests")
+    chosen = sys.argv[1:]
+    passed = total = 0
+    for test in examples():
+        if chosen and not any(word in test.name for word in chosen):
+            continue
+        result = run(test, context)
+        total += 1
+        passed += not result.failed
+        if result.failed:
+            print(f"FAILED {result.name}: {result.failed} of {result.tried}")
+            if chosen:
+                print(result.output)
+    print(f"{passed} of {total} pass")
+    context.stop()
