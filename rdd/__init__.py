@@ -7,9 +7,11 @@ from .accumulators import Accumulator, AccumulatorParam
 from .addedfiles import SparkFiles
 from .barrier import RDDBarrier
 from .broadcast import Broadcast
+from .approximate import BoundedFloat
 from .conf import SparkConf
 from .context import SparkContext
 from .hashing import portable_hash
+from .jobs import InheritableThread
 from .levels import StorageLevel
 from .lineage import Partitioner
 from .rdd import RDD
@@ -22,4 +24,5 @@ __all__ = [
     "SparkContext", "SparkConf", "RDD", "StorageLevel", "Broadcast", "Accumulator", "AccumulatorParam", "SparkFiles",
     "TaskContext", "BarrierTaskContext", "BarrierTaskInfo", "RDDBarrier", "StatusTracker", "SparkJobInfo",
     "SparkStageInfo", "StatCounter", "ResultIterable", "Partitioner", "portable_hash",
+    "BoundedFloat", "InheritableThread",
 ]  # fmt: skip

@@ -152,5 +152,30 @@ class JobControl:
         return [element for split in sorted(results) for element in results[split]]
 
 
+class InheritableThread(threading.Thread):
+    """A thread whose jobs begin with the local properties of the thread that makes it.
+
+    Parameters
+    ----------
+    target, args, kwargs
+        As of `threading.Thread`.
+    session
+        Accepted for PySpark's sake.
+    """
+
+    def __init__(self, target: Callable[..., Any], *args: Any, session: Any = None, **kwargs: Any) -> None:
+        from .context import SparkContext
+
+        context = SparkContext._active_spark_context
+        properties = dict(context._properties()) if context is not None else {}
+
+        def run(*arguments: Any, **named: Any) -> Any:
+            if context is not None:
+                context._local.properties = properties
+            return target(*arguments, **named)
+
+        super().__init__(*args, target=run, **kwargs)
+
+
 def _elements(_: int, elements: Iterator[Any]) -> list[Any]:
     return list(elements)

@@ -120,29 +120,39 @@ class Storing(Base):
         node.dependencies, node.is_cut = (), True
 
 
+#: What PySpark's users know the steps as.
+_SPARK_NAMES = {
+    "Parallelized": "ParallelCollectionRDD", "Transformed": "PythonRDD", "Elementwise": "PythonRDD",
+    "Shuffled": "ShuffledRDD", "Union": "UnionRDD", "AlignedUnion": "PartitionerAwareUnionRDD",
+    "Coalesced": "CoalescedRDD", "Cartesian": "CartesianRDD", "Zipped": "ZippedPartitionsRDD", "FileNode": "HadoopRDD",
+}  # fmt: skip
+
+
 def lineage_text(rdd: RDD) -> str:
-    """The lineage as text, a line for each step; a deeper level begins at each shuffle."""
+    """The lineage as text, a line for each step, named as Spark names them; each shuffle begins a deeper level."""
     lines: list[str] = []
     seen: set[int] = set()
 
-    def show(node: Any, depth: int, mark: str) -> None:
+    def show(node: Any, margin: str, mark: str) -> None:
         kept = rdd.context._blocks.kept(node.id)
         stored = f" [{node.level}]" if node.level.keeps else ""
         name = f"{node.name} " if node.name else ""
-        lines.append(
-            f"{' ' * depth}{mark}{name}{type(node).__name__}[{node.id}] of {node.operation}, {node.partitions} partitions{stored}"
-        )
+        kind = _SPARK_NAMES.get(type(node).__name__, type(node).__name__)
+        if not lines and kind != "PythonRDD":
+            lines.append(f"{margin}{mark}{name}PythonRDD[{node.id}] at {node.operation}{stored}")
+            mark = " |  "
+        lines.append(f"{margin}{mark}{name}{kind}[{node.id}] at {node.operation}, {node.partitions} partitions{stored}")
         if kept:
             size = sum(block.nbytes for block in kept)
-            lines.append(f"{' ' * depth} |      kept: {len(kept)} of {node.partitions} partitions, {size} bytes")
+            lines.append(f"{margin} |      kept: {len(kept)} of {node.partitions} partitions, {size} bytes")
         if node.id in seen:
             return
         seen.add(node.id)
         for dependency in node.dependencies:
             is_narrow = isinstance(dependency, Narrow)
-            show(dependency.parent, depth + (0 if is_narrow else 3), " |  " if is_narrow else " +-")
+            show(dependency.parent, margin if is_narrow else margin + "    ", " |  " if is_narrow else "+-")
 
-    show(rdd._node, 0, f"({rdd.getNumPartitions()}) ")
+    show(rdd._node, "", f"({rdd.getNumPartitions()}) ")
     return "\n".join(lines)
 
 

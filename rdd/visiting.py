@@ -48,9 +48,13 @@ def _is_harmless(thing: Any, seen: set[int]) -> bool:
         return thing.__name__ not in _HARMFUL if module == "builtins" else module in _HARMLESS
     if isinstance(thing, types.MethodType):
         return _is_harmless(thing.__func__, seen)
+    if isinstance(thing, type):
+        return True
     if not isinstance(thing, types.FunctionType):
-        parts = [getattr(thing, name, None) for name in ("func", "args", "keywords")]  # of functools.partial
-        return all(_is_harmless(part, seen) for part in _inside(parts)) if parts[0] is not None else True
+        parts = [*vars(thing).values()] if hasattr(thing, "__dict__") else []
+        parts += [getattr(thing, name, None) for name in ("func", "args", "keywords")]  # of functools.partial
+        parts.append(getattr(type(thing), "__call__", None))
+        return all(_is_harmless(part, seen) for part in _inside(parts) if callable(part))
     if thing.__module__ and thing.__module__.split(".")[0] in _HARMLESS and not thing.__closure__:
         return True
     cells = [cell.cell_contents for cell in thing.__closure__ or () if _is_filled(cell)]

@@ -10,6 +10,7 @@ import importlib
 import io
 import os
 import sys
+import tempfile
 import types
 from dataclasses import dataclass
 
@@ -50,15 +51,23 @@ def run(test: doctest.DocTest, context) -> Result:
     import ironlake.rdd
 
     session = types.SimpleNamespace(sparkContext=context)
-    globs = {"sc": context, "spark": session, "__name__": "__main__", "os": os, "sys": sys}
-    for name in ("RDD", "SparkContext", "SparkConf", "TaskContext", "BarrierTaskContext", "StorageLevel", "SparkFiles"):
-        globs[name] = getattr(ironlake.rdd, name, None)
+    globs = {name: getattr(ironlake.rdd, name) for name in ironlake.rdd.__all__ if name in test.globs}
+    globs |= {"sc": context, "spark": session, "__name__": "__main__", "os": os, "sys": sys}
+    for example in test.examples:
+        example.want = as_ours(example.want)
     test = doctest.DocTest(test.examples, globs, test.name, test.filename, test.lineno, test.docstring)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE, verbose=False)
     output = io.StringIO()
     with replaced():
         runner.run(test, out=output.write, clear_globs=False)
     return Result(test.name, runner.tries, runner.failures, output.getvalue())
+
+
+def as_ours(want: str) -> str:
+    """What an example prints, with names that tell where a class stands in place of pyspark's."""
+    return want.replace("<pyspark.core.rdd.RDDBarrier", "<ironlake.rdd.barrier.RDDBarrier").replace(
+        "py4j.protocol.Py4JJavaError: ...", "ValueError: ..."
+    )
 
 
 @contextlib.contextmanager
@@ -85,11 +94,13 @@ if __name__ == "__main__":
     import ironlake.rdd
 
     context = ironlake.rdd.SparkContext("local[4]", "doctests")
+    context.setCheckpointDir(tempfile.mkdtemp())
     chosen = sys.argv[1:]
     passed = total = 0
     for test in examples():
         if chosen and not any(word in test.name for word in chosen):
             continue
+        print(f"... {test.name}", file=sys.stderr, flush=True)
         result = run(test, context)
         total += 1
         passed += not result.failed
