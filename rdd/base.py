@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from .rdd import RDD
 
 
+#: What PySpark's users know the steps as.
+SPARK_NAMES = {
+    "Parallelized": "ParallelCollectionRDD", "Transformed": "PythonRDD", "Elementwise": "PythonRDD",
+    "Shuffled": "ShuffledRDD", "Union": "UnionRDD", "AlignedUnion": "PartitionerAwareUnionRDD",
+    "Coalesced": "CoalescedRDD", "Cartesian": "CartesianRDD", "Zipped": "ZippedPartitionsRDD", "FileNode": "HadoopRDD",
+    "Empty": "EmptyRDD",
+}  # fmt: skip
+
+
 class Base:
     """A node of lineage with its context.
 
@@ -63,4 +72,5 @@ class Base:
 
     def __repr__(self) -> str:
         name = f"{self._node.name} " if self._node.name else ""
-        return f"{name}{type(self).__name__}[{self._node.id}] of {self._node.operation}, {self._node.partitions} partitions"
+        kind = SPARK_NAMES.get(type(self._node).__name__, type(self._node).__name__)
+        return f"{name}{kind}[{self._node.id}] at {self._node.operation}"

@@ -30,7 +30,7 @@ from .pool import Pool, Speculation
 from .rdd import RDD
 from .reading import Reading
 from .scheduler import Scheduler
-from .sources import Parallelized, slices_of
+from .sources import Empty, Parallelized, slices_of
 from .status import StatusTracker
 from .task import Outcome
 from .transformations import union
@@ -232,7 +232,7 @@ class SparkContext(Reading, JobControl, AddedFiles):
 
     def emptyRDD(self) -> RDD:
         """An RDD without partitions."""
-        return RDD(Parallelized(self._next_id(), []), self)
+        return RDD(Empty(self._next_id()), self)
 
     def parallelize(self, c: Iterable[Any], numSlices: int | None = None) -> RDD:
         """An RDD of the elements of a collection.
@@ -371,7 +371,8 @@ class _Listed:
         return list(self.function(elements))
 
 
-_properties: dict[str, str] = {}
+#: Properties of the process; programs ask for the one that there is to know that they run on Spark.
+_properties: dict[str, str] = {"SPARK_SUBMIT": "true"}
 
 
 def parse_master(master: str) -> tuple[int, int]:

@@ -35,6 +35,15 @@ class Parallelized(Node):
         return {**self.__dict__, "_slices": None}
 
 
+class Empty(Node):
+    """No elements, in no partitions."""
+
+    operation = "emptyRDD"
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number, 0)
+
+
 def slices_of(collection: Sequence[Any], count: int) -> list[Sequence[Any]]:
     """A collection in as many slices, cut where PySpark cuts it: ranges evenly, others between batches of elements."""
     if isinstance(collection, range):

@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .base import Base
+from .base import SPARK_NAMES, Base
 from .levels import StorageLevel
 from .lineage import Narrow, Wide
 
@@ -111,21 +111,20 @@ class Storing(Base):
 
     def _write_checkpoint(self, node: Any) -> None:
         rdd = self._new(node)
-        if node.checkpoint == "local":
-            self.context.runJob(rdd, lambda elements: [sum(1 for _ in elements)])  # keeps what is not kept yet
-        else:
-            path = Path(self.context.getCheckpointDir() or "", f"rdd-{node.id}")
-            rdd.saveAsPickleFile(str(path))
-            node.checkpoint_path = str(path)
+        kind, node.checkpoint = node.checkpoint, None  # the job below is an action on it too
+        try:
+            self._write(rdd, kind)
+        finally:
+            node.checkpoint = kind
         node.dependencies, node.is_cut = (), True
 
-
-#: What PySpark's users know the steps as.
-_SPARK_NAMES = {
-    "Parallelized": "ParallelCollectionRDD", "Transformed": "PythonRDD", "Elementwise": "PythonRDD",
-    "Shuffled": "ShuffledRDD", "Union": "UnionRDD", "AlignedUnion": "PartitionerAwareUnionRDD",
-    "Coalesced": "CoalescedRDD", "Cartesian": "CartesianRDD", "Zipped": "ZippedPartitionsRDD", "FileNode": "HadoopRDD",
-}  # fmt: skip
+    def _write(self, rdd: RDD, kind: str) -> None:
+        if kind == "local":
+            self.context.runJob(rdd, lambda elements: [sum(1 for _ in elements)])  # keeps what is not kept yet
+        else:
+            path = Path(self.context.getCheckpointDir() or "", f"rdd-{rdd.id()}")
+            rdd.saveAsPickleFile(str(path))
+            rdd._node.checkpoint_path = str(path)
 
 
 def lineage_text(rdd: RDD) -> str:
@@ -137,7 +136,7 @@ def lineage_text(rdd: RDD) -> str:
         kept = rdd.context._blocks.kept(node.id)
         stored = f" [{node.level}]" if node.level.keeps else ""
         name = f"{node.name} " if node.name else ""
-        kind = _SPARK_NAMES.get(type(node).__name__, type(node).__name__)
+        kind = SPARK_NAMES.get(type(node).__name__, type(node).__name__)
         if not lines and kind != "PythonRDD":
             lines.append(f"{margin}{mark}{name}PythonRDD[{node.id}] at {node.operation}{stored}")
             mark = " |  "
