@@ -6,7 +6,7 @@ import copy
 import threading
 from typing import Any, Generic, TypeVar
 
-from .task import running_task
+from .running import running_task
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import cloudpickle
 
-from .task import running_task
+from .running import running_task
 
 T = TypeVar("T")
 
@@ -73,10 +73,10 @@ class Broadcast(Generic[T]):
             file.write(part)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _InTask, (str(self._path),)
+        return InTask, (str(self._path),)
 
 
-class _InTask:
+class InTask:
     """A broadcast variable as tasks see it."""
 
     def __init__(self, path: str) -> None:
@@ -88,7 +88,7 @@ class _InTask:
         return _load(self._path)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _InTask, (self._path,)
+        return InTask, (self._path,)
 
 
 def _load(path: str) -> Any:

@@ -9,6 +9,7 @@ Source: Zaharia and others: Resilient Distributed Datasets, NSDI (2012), section
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .hashing import portable_hash
 from .levels import StorageLevel
 from .streams import Elements, Stream
+from .tiers.columns import TIERED, Tiered
 
 if TYPE_CHECKING:
     from .task import Task
@@ -182,6 +184,14 @@ class Elementwise(Transformed):
     ) -> None:
         super().__init__(id, parent, function, keeps_partitioner, name)
         self.user = user
+
+    def compute(self, split: int, task: Task) -> Stream:
+        stream = self.parent.iterator(split, task)
+        if self.operation not in TIERED or isinstance(stream, Elements):
+            return Elements(self.function(split, iter(stream)))
+        tiered = Tiered(self.operation, self.user, functools.partial(self.function, split), stream.batches())
+        task.metrics.tier = max(task.metrics.tier, tiered.tier) if task.metrics.tier else tiered.tier
+        return tiered
 
 
 class Union(Node):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import resource
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .batches import Batch
+from .running import running_task, set_running
 from .segments import MissingSegment, Section, SegmentWriter, read_section
 from .shuffle import write_output
 from .streams import Batches, Stream
@@ -34,7 +34,7 @@ class Metrics:
     shuffle_read_bytes: int = 0
     shuffle_write_bytes: int = 0
     peak_mem_bytes: int = 0
-    tier: str = "T2"
+    tier: str = ""
 
 
 @dataclass
@@ -108,14 +108,6 @@ class KeptLost(Exception):
         return f"partition {self.split} of RDD {self.node}, which was kept, cannot be read: {self.reason}"
 
 
-_running = threading.local()
-
-
-def running_task() -> Task | None:
-    """The task that this thread computes."""
-    return getattr(_running, "task", None)
-
-
 class Storage:
     """The kept partitions that one task finds and makes."""
 
@@ -182,13 +174,13 @@ class Task:
         """Compute what the stage says of the partition."""
         from .accumulators import updates_of
 
-        before, wall, cpu = getattr(_running, "task", None), time.perf_counter(), time.thread_time_ns()
-        _running.task = self
+        before, wall, cpu = running_task(), time.perf_counter(), time.thread_time_ns()
+        set_running(self)
         try:
             node, work = load_stage(binary)
             value = work(node, self)
         finally:
-            _running.task = before
+            set_running(before)
             self.metrics.run_ms = round((time.perf_counter() - wall) * 1000)
             self.metrics.cpu_ns = time.thread_time_ns() - cpu
             self.metrics.peak_mem_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from .task import Task, running_task
+from .running import running_task
+from .task import Task
 
 
 class TaskContext:
