@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from .hashing import portable_hash
 from .levels import StorageLevel
-from .streams import Elements, Stream
+from .streams import Batches, Elements, Stream
 from .tiers.columns import TIERED, Tiered
+from .tiers.grouping import reduced
 
 if TYPE_CHECKING:
     from .task import Task
@@ -192,6 +193,31 @@ class Elementwise(Transformed):
         tiered = Tiered(self.operation, self.user, functools.partial(self.function, split), stream.batches())
         task.metrics.tier = max(task.metrics.tier, tiered.tier) if task.metrics.tier else tiered.tier
         return tiered
+
+
+class Reduced(Node):
+    """The values of each key of the parent's partition put together by a function, keys as they first come."""
+
+    operation = "reduceByKey"
+
+    def __init__(self, id: int, parent: Node, user: Callable[[Any, Any], Any]) -> None:
+        super().__init__(id, None, (Narrow(parent, _same),), parent.partitioner)
+        self.user = user
+
+    def compute(self, split: int, task: Task) -> Stream:
+        stream = self.dependencies[0].parent.iterator(split, task)
+        if not isinstance(stream, Elements):
+            batches = list(stream.batches())
+            found = reduced(batches, self.user)
+            if found is not None:
+                task.metrics.tier = task.metrics.tier or "T1"
+                return Batches([found])
+            stream = Batches(batches)
+        values: dict[Any, Any] = {}
+        user = self.user
+        for key, value in stream:
+            values[key] = user(values[key], value) if key in values else value
+        return Elements(values.items())
 
 
 class Union(Node):

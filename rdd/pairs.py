@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .base import Base
 from .hashing import portable_hash
-from .lineage import Partitioner
+from .lineage import Partitioner, Reduced
 from .resultiterable import ResultIterable
 from .shuffle import Shuffled
 
@@ -82,7 +82,10 @@ class Pairs(Base):
         self, func: Callable[[Any, Any], Any], numPartitions: int | None = None, partitionFunc: Hash = portable_hash
     ) -> RDD:
         """The values of each key put together by a function, in each partition and then of all."""
-        return self.combineByKey(lambda value: value, func, func, numPartitions, partitionFunc)
+        count = self._reducers(numPartitions)
+        local = self._new(Reduced(self.context._next_id(), self._node, func))
+        together = local.partitionBy(count, partitionFunc)
+        return self._new(Reduced(self.context._next_id(), together._node, func))
 
     def aggregateByKey(
         self,

@@ -7,13 +7,16 @@ that a partition that is computed again has the same elements in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from .batches import BATCH_ROWS, Batch
+from .batches import BATCH_ROWS, OBJECT, Batch
+from .hashing import portable_hash
 from .lineage import Node, Partitioner, Wide
 from .segments import MissingSegment, Section, SegmentWriter, read_section
-from .streams import Batches, Stream
+from .streams import Batches, Elements, Stream
+from .tiers.grouping import joined, parts_of, scattered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,25 +72,79 @@ class Shuffled(Node):
 
 def write_output(dependency: Wide, split: int, path: Path, task: Task) -> list[list[Section]]:
     """Run the map side of a shuffle for a partition: for each partition that will read it, its sections."""
-    partitioner = dependency.partitioner
-    count, function = partitioner.numPartitions, partitioner.partitionFunc
-    sections: list[list[Section]] = [[] for _ in range(count)]
-    with SegmentWriter(path) as writer:
-        held: list[list[Any]] = [[] for _ in range(count)]
-        number = 0
-        for pair in dependency.parent.iterator(split, task):
-            held[function(pair[0]) % count].append(pair)
-            number += 1
-            if number % _HELD == 0:
-                _flush(held, sections, writer)
-        _flush(held, sections, writer)
-    task.metrics.shuffle_write_bytes += sum(section.length for part in sections for section in part)
-    return sections
+    with _Scatter(dependency.partitioner, path) as scatter:
+        stream = dependency.parent.iterator(split, task)
+        if isinstance(stream, Elements):
+            scatter.add_pairs(stream)
+        else:
+            for batch in stream.batches():
+                scatter.add_batch(batch)
+    task.metrics.shuffle_write_bytes += sum(section.length for part in scatter.sections for section in part)
+    return scatter.sections
 
 
-def _flush(held: list[list[Any]], sections: list[list[Section]], writer: SegmentWriter) -> None:
-    for place, pairs in enumerate(held):
+class _Scatter:
+    """Pairs on their way to partitions: held until there are many, then written out.
+
+    Attributes
+    ----------
+    sections : list of list of Section
+        For each partition where its pairs are, in their order.
+    """
+
+    def __init__(self, partitioner: Partitioner, path: Path) -> None:
+        self._count, self._function = partitioner.numPartitions, partitioner.partitionFunc
+        self.sections: list[list[Section]] = [[] for _ in range(self._count)]
+        self._pairs: list[list[Any]] = [[] for _ in range(self._count)]
+        self._batches: list[list[Batch]] = [[] for _ in range(self._count)]
+        self._held = 0
+        self._writer = SegmentWriter(path)
+
+    def __enter__(self) -> _Scatter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.__exit__(kind, *rest)
+
+    def add_pairs(self, pairs: Iterable[Any]) -> None:
+        """Take pairs, one by one."""
+        held, function, count = self._pairs, self._function, self._count
+        iterator = iter(pairs)
+        while part := list(itertools.islice(iterator, _HELD)):
+            for pair in part:
+                held[function(pair[0]) % count].append(pair)
+            self._flush()
+
+    def add_batch(self, batch: Batch) -> None:
+        """Take a batch of pairs."""
+        parts = parts_of(batch, self._count) if self._function is portable_hash else None
+        if parts is None:
+            for pair in batch.objects():
+                self._pairs[self._function(pair[0]) % self._count].append(pair)
+        else:
+            for place, part in enumerate(scattered(batch, parts, self._count)):
+                if part is not None:
+                    self._settle(place)
+                    self._batches[place].append(part)
+        self._held += len(batch)
+        if self._held >= _HELD:
+            self._flush()
+
+    def _settle(self, place: int) -> None:
+        """Make a batch of the pairs of a partition that came one by one."""
+        pairs = self._pairs[place]
         if pairs:
-            batches = (Batch.of(pairs[start : start + BATCH_ROWS]) for start in range(0, len(pairs), BATCH_ROWS))
-            sections[place].append(writer.write(batches))
-            held[place] = []
+            self._batches[place] += (Batch.of(pairs[start : start + BATCH_ROWS]) for start in range(0, len(pairs), BATCH_ROWS))
+            self._pairs[place] = []
+
+    def _flush(self) -> None:
+        """Write out what is held."""
+        for place in range(self._count):
+            self._settle(place)
+            if batches := self._batches[place]:
+                together = joined(batches) if len(batches) > 1 and batches[0].kind != OBJECT else None
+                self.sections[place].append(self._writer.write([together] if together is not None else batches))
+                self._batches[place] = []
+        self._held = 0

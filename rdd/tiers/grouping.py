@@ -1,0 +1,100 @@
+"""Pairs by their keys, on columns: which partition each goes to, and the values of each key put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..batches import Batch, Kind
+from ..hashing import portable_hash
+from . import kernels
+from .columns import array_of, arguments_of, columns_of
+from .generating import compiled, fold_source, leaves, shape_of
+from .tracing import Untraceable, Value, trace
+
+#: Pairs for which compiled loops pay.
+LEAST_PAIRS = 4096
+
+
+def is_keyed(kind: Kind) -> bool:
+    """Whether elements of a kind are pairs with a key that loops know: an integer or a text."""
+    return isinstance(kind, tuple) and kind[0] == "tuple" and len(kind[1]) == 2 and kind[1][0] in ("int", "str")
+
+
+def parts_of(batch: Batch, partitions: int) -> np.ndarray | None:
+    """The partition of each pair by PySpark's hash of its key; None if Python has to tell."""
+    if not is_keyed(batch.kind) or len(batch) < LEAST_PAIRS:
+        return None
+    keys = batch.array.field(0)
+    if keys.null_count:
+        return None
+    if batch.kind[1][0] == "int":
+        return kernels.hash_integers(keys.to_numpy(), partitions)  # type: ignore[no-any-return]
+    offsets = np.frombuffer(keys.buffers()[1], np.int32)[keys.offset : keys.offset + len(keys) + 1]
+    content = np.frombuffer(keys.buffers()[2] or b"\0", np.uint8)
+    parts: np.ndarray = kernels.hash_texts(offsets, content, partitions)
+    for row in np.flatnonzero(parts < 0).tolist():
+        parts[row] = portable_hash(keys[row].as_py()) % partitions
+    return parts
+
+
+def scattered(batch: Batch, parts: np.ndarray, partitions: int) -> list[Batch | None]:
+    """The pairs of each partition."""
+    order, starts = kernels.order_by_part(parts, partitions)
+    arranged = batch.array.take(pa.array(order))
+    return [
+        Batch(batch.kind, arranged.slice(start, end - start), int(end - start)) if end > start else None
+        for start, end in zip(starts, starts[1:], strict=False)
+    ]
+
+
+def joined(batches: Sequence[Batch]) -> Batch | None:
+    """Batches of one kind as one; None if they differ, or hold what loops do not know."""
+    if not batches or len({repr(batch.kind) for batch in batches}) > 1:
+        return None
+    array = batches[0].array if len(batches) == 1 else pa.concat_arrays([batch.array for batch in batches])
+    return Batch(batches[0].kind, array, sum(map(len, batches)))
+
+
+def reduced(batches: Sequence[Batch], function: Callable[[Any, Any], Any]) -> Batch | None:
+    """The values of each key put together from left to right, keys as they first come; None if Python has to do it."""
+    batch = joined(batches)
+    if batch is None or not is_keyed(batch.kind) or len(batch) < LEAST_PAIRS:
+        return None
+    columns = columns_of(batch)
+    if any(column.null_count for column in columns):
+        return None
+    value_kind = batch.kind[1][1]
+    values = columns[1:]
+    width = len(values)
+    try:
+        so_far, row = arguments_of(value_kind, values), arguments_of(value_kind, values, width)
+        ways, given = trace(function, so_far, row)
+    except Untraceable:
+        return None
+    if any(not isinstance(leaf, Value) for leaf in leaves(so_far)):
+        return None  # texts cannot be put together
+    if any(repr(shape_of(way.result)) != repr(shape_of(so_far)) for way in ways):
+        return None
+    groups, keys = grouped(batch.kind[1][0], columns[0])
+    count = len(keys)
+    read = [column.to_numpy(zero_copy_only=False) for column in values]
+    sums = [np.empty(count, each.dtype) for each in read]
+    loop = compiled(fold_source(ways, width))
+    if loop(len(batch), groups, np.zeros(count, np.bool_), np.array(given, np.float64), *sums, *read) < len(batch):
+        return None
+    array = pa.StructArray.from_arrays([keys, array_of(value_kind, map(pa.array, sums))], ["0", "1"])
+    return Batch(batch.kind, array, count)
+
+
+def grouped(kind: str, keys: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    """The group of each key, and the keys of the groups as they first come."""
+    if kind == "int":
+        groups, first = kernels.group_integers(keys.to_numpy())
+        return groups, pa.array(first)
+    encoded = pc.dictionary_encode(keys)
+    return encoded.indices.to_numpy(), encoded.dictionary

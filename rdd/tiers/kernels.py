@@ -1,0 +1,154 @@
+"""Compiled loops over keys: their hashes, their groups, and the order of rows by partition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+_jit = numba.njit(nogil=True, cache=True, error_model="numpy")
+_PRIME = (1 << 61) - 1
+_EMPTY = -1
+
+
+@_jit
+def group_integers(keys: Any) -> Any:
+    """The group of each key, and the keys of the groups, in the order in which they first come."""
+    rows = len(keys)
+    capacity = 16
+    while capacity < 2 * rows:
+        capacity *= 2
+    mask = capacity - 1
+    table = np.full(capacity, _EMPTY, np.int32)
+    groups, first = np.empty(rows, np.int32), np.empty(rows, np.int64)
+    count = 0
+    for row in range(rows):
+        key = keys[row]
+        place = (np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)
+        place = np.int64(place) & mask
+        while True:
+            found = table[place]
+            if found == _EMPTY:
+                table[place] = count
+                first[count] = key
+                groups[row] = count
+                count += 1
+                break
+            if first[found] == key:
+                groups[row] = found
+                break
+            place = (place + 1) & mask
+    return groups, first[:count].copy()
+
+
+@_jit
+def hash_integers(keys: Any, partitions: int) -> Any:
+    """The partition of each integer: Python's hash of it, of which the remainder counts."""
+    parts = np.empty(len(keys), np.int32)
+    for row in range(len(keys)):
+        key = keys[row]
+        if key >= 0:
+            value = key % _PRIME
+        elif key == -9223372036854775808:
+            value = -4  # its size is 4 more than a multiple of the prime
+        else:
+            value = -((-key) % _PRIME)
+        if value == -1:
+            value = -2
+        parts[row] = value % partitions
+    return parts
+
+
+@_jit
+def hash_texts(offsets: Any, content: Any, partitions: int) -> Any:
+    """The partition of each text by SipHash-1-3; -1 for texts that are not ASCII, whose bytes here are not Python's."""
+    parts = np.empty(len(offsets) - 1, np.int32)
+    for row in range(len(parts)):
+        start, end = offsets[row], offsets[row + 1]
+        ascii_only = True
+        for place in range(start, end):
+            if content[place] > 127:
+                ascii_only = False
+                break
+        if not ascii_only:
+            parts[row] = -1
+            continue
+        value = np.int64(0)
+        if end > start:
+            value = _siphash(content, start, end)
+            if value == -1:
+                value = np.int64(-2)
+        parts[row] = value % partitions
+    return parts
+
+
+@_jit
+def _siphash(content: Any, start: int, end: int) -> Any:
+    v0, v1 = np.uint64(0x736F6D6570736575), np.uint64(0x646F72616E646F6D)
+    v2, v3 = np.uint64(0x6C7967656E657261), np.uint64(0x7465646279746573)
+    length = end - start
+    words = length // 8
+    for word in range(words + 1):
+        value = np.uint64(0)
+        base = start + 8 * word
+        if word < words:
+            for place in range(8):
+                value |= np.uint64(content[base + place]) << np.uint64(8 * place)
+        else:
+            for place in range(length - 8 * words):
+                value |= np.uint64(content[base + place]) << np.uint64(8 * place)
+            value |= np.uint64(length & 255) << np.uint64(56)
+        v3 ^= value
+        v0, v1, v2, v3 = _sipround(v0, v1, v2, v3)
+        v0 ^= value
+    v2 ^= np.uint64(255)
+    for _ in range(3):
+        v0, v1, v2, v3 = _sipround(v0, v1, v2, v3)
+    return np.int64(v0 ^ v1 ^ v2 ^ v3)
+
+
+@_jit
+def _sipround(v0: Any, v1: Any, v2: Any, v3: Any) -> Any:
+    v0 = v0 + v1
+    v2 = v2 + v3
+    v1 = _rotated(v1, 13) ^ v0
+    v3 = _rotated(v3, 16) ^ v2
+    v0 = _rotated(v0, 32)
+    v2 = v2 + v1
+    v0 = v0 + v3
+    v1 = _rotated(v1, 17) ^ v2
+    v3 = _rotated(v3, 21) ^ v0
+    v2 = _rotated(v2, 32)
+    return v0, v1, v2, v3
+
+
+@_jit
+def _rotated(value: Any, places: int) -> Any:
+    return (value << np.uint64(places)) | (value >> np.uint64(64 - places))
+
+
+@_jit
+def order_by_part(parts: Any, partitions: int) -> Any:
+    """The rows in the order of their partitions, those of one in their own; and where each partition begins."""
+    starts = np.zeros(partitions + 1, np.int64)
+    for row in range(len(parts)):
+        starts[parts[row] + 1] += 1
+    for part in range(partitions):
+        starts[part + 1] += starts[part]
+    filled = starts.copy()
+    order = np.empty(len(parts), np.int64)
+    for row in range(len(parts)):
+        part = parts[row]
+        order[filled[part]] = row
+        filled[part] += 1
+    return order, starts
+
+
+@_jit
+def sum_floats(values: Any, start: float) -> float:
+    """The sum from left to right, as Python up to 3.11 has it."""
+    total = start
+    for row in range(len(values)):
+        total += values[row]
+    return total
