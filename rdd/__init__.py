@@ -5,9 +5,9 @@
 
 from .accumulators import Accumulator, AccumulatorParam
 from .addedfiles import SparkFiles
+from .approximate import BoundedFloat
 from .barrier import RDDBarrier
 from .broadcast import Broadcast
-from .approximate import BoundedFloat
 from .conf import SparkConf
 from .context import SparkContext
 from .hashing import portable_hash

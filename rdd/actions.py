@@ -14,6 +14,7 @@ from typing import Any
 
 from .base import Base
 from .statcounter import StatCounter
+from .tiers.folding import Reduce, Sum
 
 
 class Actions(Base):
@@ -76,13 +77,7 @@ class Actions(Base):
         ValueError
             There are none.
         """
-
-        def reduced(elements: Iterator[Any]) -> list[Any]:
-            for first in elements:
-                return [functools.reduce(f, elements, first)]
-            return []
-
-        parts = self.context.runJob(self, reduced)
+        parts = self.context.runJob(self, Reduce(f))
         if not parts:
             raise ValueError("Can not reduce() empty RDD")
         return functools.reduce(f, parts)
@@ -156,7 +151,7 @@ class Actions(Base):
 
     def sum(self) -> Any:
         """The sum of the elements."""
-        return functools.reduce(operator.add, self.context.runJob(self, lambda elements: [sum(elements)]), 0)
+        return functools.reduce(operator.add, self.context.runJob(self, Sum()), 0)
 
     def count(self) -> int:
         """How many elements there are."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .tiers.folding import Count
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -62,7 +64,7 @@ class Base:
         return RDD(node, self.context)
 
     def _count_each(self, splits: Sequence[int]) -> list[int]:
-        return self.context.runJob(self, lambda elements: [sum(1 for _ in elements)], list(splits))
+        return self.context.runJob(self, Count(), list(splits))
 
     def __reduce__(self) -> NoReturn:
         raise pickle.PicklingError(

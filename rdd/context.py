@@ -32,6 +32,7 @@ from .reading import Reading
 from .scheduler import Scheduler
 from .sources import Empty, Parallelized, slices_of
 from .status import StatusTracker
+from .streams import Stream
 from .task import Outcome
 from .transformations import union
 
@@ -367,8 +368,9 @@ class _Listed:
     def __init__(self, function: Callable[[Iterator[Any]], Iterable[Any]]) -> None:
         self.function = function
 
-    def __call__(self, _: int, elements: Iterator[Any]) -> list[Any]:
-        return list(self.function(elements))
+    def __call__(self, _: int, stream: Stream) -> list[Any]:
+        of_stream = getattr(self.function, "of_stream", None)
+        return list(self.function(iter(stream)) if of_stream is None else of_stream(stream))
 
 
 #: Properties of the process; programs ask for the one that there is to know that they run on Spark.

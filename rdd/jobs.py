@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .scheduler import Job, JobCancelled
@@ -12,6 +12,7 @@ from .scheduler import Job, JobCancelled
 if TYPE_CHECKING:
     from .base import Base
     from .scheduler import Scheduler
+    from .streams import Stream
 
 _GROUP, _DESCRIPTION, _TAGS = "spark.jobGroup.id", "spark.job.description", "spark.job.tags"
 
@@ -103,7 +104,7 @@ class JobControl:
     def _run(
         self,
         rdd: Base,
-        function: Callable[[int, Iterator[Any]], Any],
+        function: Callable[[int, Stream], Any],
         splits: Sequence[int],
         handle: Callable[[int, Any], None],
     ) -> None:
@@ -118,7 +119,7 @@ class JobControl:
         self,
         job: Job,
         rdd: Base,
-        function: Callable[[int, Iterator[Any]], Any],
+        function: Callable[[int, Stream], Any],
         splits: Sequence[int],
         handle: Callable[[int, Any], None],
     ) -> None:
@@ -177,5 +178,5 @@ class InheritableThread(threading.Thread):
         super().__init__(*args, target=run, **kwargs)
 
 
-def _elements(_: int, elements: Iterator[Any]) -> list[Any]:
+def _elements(_: int, elements: Stream) -> list[Any]:
     return list(elements)

@@ -23,6 +23,7 @@ from .task import Assignment, KeptLost, Key, Outcome, ResultWork, ShuffleWork, d
 if TYPE_CHECKING:
     from .blocks import Blocks
     from .execution import Execution
+    from .streams import Stream
 
 #: How often a stage is run again because outputs were lost.
 MOST_RESUBMISSIONS = 4
@@ -126,7 +127,7 @@ class Scheduler:
     def run(
         self,
         node: Node,
-        function: Callable[[int, Iterator[Any]], Any],
+        function: Callable[[int, Stream], Any],
         splits: Sequence[int],
         job: Job,
         handle: Callable[[int, Any], None],

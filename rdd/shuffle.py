@@ -136,7 +136,9 @@ class _Scatter:
         """Make a batch of the pairs of a partition that came one by one."""
         pairs = self._pairs[place]
         if pairs:
-            self._batches[place] += (Batch.of(pairs[start : start + BATCH_ROWS]) for start in range(0, len(pairs), BATCH_ROWS))
+            self._batches[place] += (
+                Batch.of(pairs[start : start + BATCH_ROWS]) for start in range(0, len(pairs), BATCH_ROWS)
+            )
             self._pairs[place] = []
 
     def _flush(self) -> None:

@@ -191,11 +191,11 @@ class Task:
 class ResultWork:
     """A function of the elements of a partition, whose result goes to the driver."""
 
-    function: Callable[[int, Iterator[Any]], Any]
+    function: Callable[[int, Stream], Any]
 
     def __call__(self, node: Node, task: Task) -> Any:
         split = task.assignment.split
-        return self.function(split, iter(node.iterator(split, task)))
+        return self.function(split, node.iterator(split, task))
 
 
 @dataclass(frozen=True)

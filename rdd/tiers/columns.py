@@ -165,7 +165,9 @@ def plan_of(function: Callable[..., Any], batch: Batch, arrange: Callable[[Any, 
     if len(batch) < LEAST_ROWS:
         raise Untraceable("its elements are too few to compile it")
     inputs = sorted(
-        set().union(*(inputs_of(ways, place) for place in outputs), _inputs([c for way in ways for c, _ in way.decisions]))
+        set().union(
+            *(inputs_of(ways, place) for place in outputs), _inputs([c for way in ways for c, _ in way.decisions])
+        )
     )
     source = map_source(ways, inputs, outputs)
     return Plan("T1", ways, np.array(given, np.float64), source, inputs, outputs)

@@ -53,7 +53,10 @@ _OPERATIONS: dict[str, tuple[str | None, str]] = {
     "div_float": ("{1} == 0.0", "{0} / {1}"),
     "floordiv_float": ("{1} == 0.0 or not math.isfinite({0}) or not math.isfinite({1})", "{0} // {1}"),
     "mod_float": ("{1} == 0.0 or not math.isfinite({0}) or not math.isfinite({1})", "{0} % {1}"),
-    "pow_float": ("not (abs({0}) < 1e100 and abs({1}) <= 3.0 and ({0} > 0.0 or ({1} >= 0.0 and {1} == np.floor({1}))))", "power({0}, {1})"),
+    "pow_float": (
+        "not (abs({0}) < 1e100 and abs({1}) <= 3.0 and ({0} > 0.0 or ({1} >= 0.0 and {1} == np.floor({1}))))",
+        "power({0}, {1})",
+    ),
     "neg_float": (None, "-{0}"),
     "abs_float": (None, "abs({0})"),
     "lt": (None, "{0} < {1}"),

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from ..batches import Batch, Kind
 from ..hashing import portable_hash
 from . import kernels
-from .columns import array_of, arguments_of, columns_of
+from .columns import arguments_of, array_of, columns_of
 from .generating import compiled, fold_source, leaves, shape_of
 from .tracing import Untraceable, Value, trace
 

@@ -383,7 +383,11 @@ def _copy(function: Any, seen: dict[int, Any], given: Given) -> Any:
     if isinstance(function, InTask):
         return types.SimpleNamespace(value=_copy(function.value, seen, given))
     if isinstance(function, tuple | list):
-        return type(function)(_copy(each, seen, given) for each in function) if type(function) in (tuple, list) else _refused(function)
+        return (
+            type(function)(_copy(each, seen, given) for each in function)
+            if type(function) in (tuple, list)
+            else _refused(function)
+        )
     if isinstance(function, operator.itemgetter):
         return function
     if not isinstance(function, types.FunctionType):
@@ -447,7 +451,9 @@ def trace(function: Callable[..., Any], *arguments: Any) -> tuple[list[Path], li
             except Untraceable:
                 raise
             except Exception as error:
-                raise Untraceable(f"it fails when it is called with numbers that are not known ({type(error).__name__})") from None
+                raise Untraceable(
+                    f"it fails when it is called with numbers that are not known ({type(error).__name__})"
+                ) from None
             _check(result)
             paths.append(Path(tuple(exploration.decisions), result))
             answers = exploration.answers
