@@ -65,6 +65,7 @@ _OPERATIONS: dict[str, tuple[str | None, str]] = {
     "ge": (None, "{0} >= {1}"),
     "eq": (None, "{0} == {1}"),
     "ne": (None, "{0} != {1}"),
+    "select": (None, "({1} if {0} else {2})"),
     "int_of_bool": (None, "np.int64({0})"),
     "float_of_int": ("{0} > BIG or {0} < -BIG", "np.float64({0})"),
     "int_of_float": ("not abs({0}) < 9.2e18", "np.int64({0})"),

@@ -324,6 +324,34 @@ def _sum(values: Any, start: Any = 0) -> Any:
     return total
 
 
+def _least(is_better: Callable[[Any, Any], Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """`min` or `max`: of unknown numbers a choice at each step, rather than two ways to go on."""
+
+    def choose(*values: Any, key: Any = None, **options: Any) -> Any:
+        found = list(values[0] if len(values) == 1 else values)
+        keys = found if key is None else [key(each) for each in found]
+        plain = found and not options and all(isinstance(each, Value | bool | int | float) for each in [*found, *keys])
+        if not plain or not any(isinstance(each, Value) for each in keys) or len({_type_of(each) for each in found}) > 1:
+            return original(*values, key=key, **options)
+        best, best_key = found[0], keys[0]
+        for each, each_key in zip(found[1:], keys[1:], strict=True):
+            condition = is_better(each_key, best_key)
+            if not isinstance(condition, Value):
+                best, best_key = (each, each_key) if condition else (best, best_key)
+                continue
+            best = operation("select", _type_of(each), condition, each, best)
+            if _type_of(each_key) != _type_of(best_key):
+                raise Untraceable("it compares numbers of different types")
+            best_key = operation("select", _type_of(each_key), condition, each_key, best_key)
+        return best
+
+    return choose
+
+
+def _type_of(thing: Any) -> str:
+    return thing.type if isinstance(thing, Value) else type(thing).__name__
+
+
 def _isinstance(thing: Any, types_: Any) -> bool:
     if not isinstance(thing, Value):
         if isinstance(thing, Opaque):
@@ -335,10 +363,11 @@ def _isinstance(thing: Any, types_: Any) -> bool:
 
 _STANDING_IN: dict[Any, Any] = {
     int: _int, float: _float, bool: _bool, sum: _sum, isinstance: _isinstance, math: _Math(),
+    min: _least(operator.lt, min), max: _least(operator.gt, max),
     **{getattr(math, name): getattr(_Math(), name) for name in dir(math) if not name.startswith("_") and callable(getattr(math, name))},
 }  # fmt: skip
 _PURE = {
-    abs, min, max, len, range, zip, enumerate, tuple, list, all, any, reversed, round, divmod, pow, map, filter,
+    abs, len, range, zip, enumerate, tuple, list, all, any, reversed, round, divmod, pow, map, filter,
     operator.itemgetter, operator.add, operator.sub, operator.mul, operator.truediv, operator.neg,
 }  # fmt: skip
 _WRITES = {
@@ -397,7 +426,11 @@ def _copy(function: Any, seen: dict[int, Any], given: Given) -> Any:
     seen = {**seen, id(function): function}
     code = function.__code__
     for each in _codes(code):
-        names = {instruction.opname for instruction in dis.get_instructions(each)}
+        names = {
+            instruction.opname
+            for instruction in dis.get_instructions(each)
+            if instruction.opname != "STORE_DEREF" or instruction.argval in code.co_freevars  # not of the function itself
+        }
         if writes := names & (_WRITES - ({"MAKE_CELL"} if each is not code or _codes(code)[1:] else set())):
             raise Untraceable(f"its code does more than compute ({', '.join(sorted(writes))})")
         if each.co_flags & (0x80 | 0x200):
