@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .base import Base
+from .batches import Batch
 from .statcounter import StatCounter
-from .tiers.folding import Reduce, Sum
+from .tiers.folding import Collect, Reduce, Sum
 
 
 class Actions(Base):
@@ -22,7 +23,8 @@ class Actions(Base):
 
     def collect(self) -> list[Any]:
         """All elements."""
-        return self.context.runJob(self, list)
+        parts = self.context.runJob(self, Collect())
+        return [each for part in parts for each in (part.objects() if isinstance(part, Batch) else part)]
 
     def collectWithJobGroup(self, groupId: str, description: str, interruptOnCancel: bool = False) -> list[Any]:
         """Deprecated; use `SparkContext.setJobGroup` and `collect`."""

@@ -20,7 +20,8 @@ SPARK_NAMES = {
     "Parallelized": "ParallelCollectionRDD", "Transformed": "PythonRDD", "Elementwise": "PythonRDD",
     "Shuffled": "ShuffledRDD", "Union": "UnionRDD", "AlignedUnion": "PartitionerAwareUnionRDD",
     "Coalesced": "CoalescedRDD", "Cartesian": "CartesianRDD", "Zipped": "ZippedPartitionsRDD", "FileNode": "HadoopRDD",
-    "Empty": "EmptyRDD",
+    "Empty": "EmptyRDD", "Reduced": "PythonRDD", "Sampled": "PythonRDD", "Sorted": "PythonRDD", "Joined": "CoGroupedRDD",
+    "Cogrouped": "CoGroupedRDD",
 }  # fmt: skip
 
 

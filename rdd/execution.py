@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from .batches import Batch
 from .failures import is_final, with_place
 from .sources import Parallelized
 from .task import Assignment, Outcome, ResultWork, Task
@@ -87,6 +88,8 @@ def _is_small(stage: Stage) -> bool:
 def _apart(value: Any) -> Any:
     """A result as it would come from another process: it shares nothing that can be changed."""
     if isinstance(value, int | float | str | bytes | bool | None):
+        return value
+    if isinstance(value, list) and all(isinstance(each, Batch) for each in value):
         return value
     if isinstance(value, list) and all(isinstance(each, int | float | str | bytes | bool | None) for each in value):
         return value

@@ -158,7 +158,7 @@ class Transformed(Node):
     """A function of each partition of one parent."""
 
     def __init__(self, id: int, parent: Node, function: PartitionFunction, keeps_partitioner: bool, name: str) -> None:
-        super().__init__(id, None, (Narrow(parent, _same),), parent.partitioner if keeps_partitioner else None)
+        super().__init__(id, None, (Narrow(parent, same_split),), parent.partitioner if keeps_partitioner else None)
         self.function, self.operation = function, name
         self.is_barrier = parent.is_barrier
 
@@ -201,7 +201,7 @@ class Reduced(Node):
     operation = "reduceByKey"
 
     def __init__(self, id: int, parent: Node, user: Callable[[Any, Any], Any]) -> None:
-        super().__init__(id, None, (Narrow(parent, _same),), parent.partitioner)
+        super().__init__(id, None, (Narrow(parent, same_split),), parent.partitioner)
         self.user = user
 
     def compute(self, split: int, task: Task) -> Stream:
@@ -245,7 +245,7 @@ class AlignedUnion(Node):
     operation = "union"
 
     def __init__(self, id: int, parents: Sequence[Node]) -> None:
-        dependencies = tuple(Narrow(parent, _same) for parent in parents)
+        dependencies = tuple(Narrow(parent, same_split) for parent in parents)
         super().__init__(id, parents[0].partitions, dependencies, parents[0].partitioner)
 
     def compute(self, split: int, task: Task) -> Stream:
@@ -291,7 +291,7 @@ class Zipped(Node):
     operation = "zip"
 
     def __init__(self, id: int, left: Node, right: Node) -> None:
-        super().__init__(id, left.partitions, (Narrow(left, _same), Narrow(right, _same)))
+        super().__init__(id, left.partitions, (Narrow(left, same_split), Narrow(right, same_split)))
 
     def compute(self, split: int, task: Task) -> Stream:
         left, right = (iter(dependency.parent.iterator(split, task)) for dependency in self.dependencies)
@@ -309,7 +309,8 @@ def _zipped(left: Iterator[Any], right: Iterator[Any]) -> Iterator[tuple[Any, An
         raise ValueError("Can only zip with RDD which has the same number of elements in each partition")
 
 
-def _same(split: int) -> Sequence[int]:
+def same_split(split: int) -> Sequence[int]:
+    """The partition of the same number."""
     return (split,)
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import copy
-import functools
-import itertools
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .base import Base
 from .hashing import portable_hash
-from .lineage import Partitioner, Reduced
+from .keyed import Cogrouped, Joined, RangePartition, Sorted
+from .lineage import Node, Partitioner, Reduced
 from .resultiterable import ResultIterable
 from .shuffle import Shuffled
 
@@ -181,32 +179,31 @@ class Pairs(Base):
         return _joined(self, other, numPartitions, True, True)  # type: ignore[arg-type]
 
     def sortByKey(
-        self, ascending: bool = True, numPartitions: int | None = None, keyfunc: Callable[[Any], Any] = lambda x: x
+        self,
+        ascending: bool = True,
+        numPartitions: int | None = None,
+        keyfunc: Callable[[Any], Any] | None = None,
     ) -> RDD:
         """The pairs in the order of their keys, over all partitions; equal keys stay in their order.
 
         A sample of the keys, which is a job of its own, says where the partitions are cut.
         """
         count = self._reducers(numPartitions)
-
-        def ordered(pairs: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
-            return iter(sorted(pairs, key=lambda pair: keyfunc(pair[0]), reverse=not ascending))
-
         if count == 1:
             alone = self.coalesce(1) if self.getNumPartitions() > 1 else self  # type: ignore[attr-defined]
-            return alone.mapPartitions(ordered, True)  # type: ignore[no-any-return,union-attr]
+            return self._sorted(alone._node, keyfunc, ascending)
         total = self.count()  # type: ignore[attr-defined]
         if not total:
             return self  # type: ignore[return-value]
         sample = self.sample(False, min(count * 20.0 / total, 1.0), 1).keys().collect()  # type: ignore[attr-defined]
         keys = sorted(sample, key=keyfunc)
-        bounds = [keyfunc(keys[int(len(keys) * (place + 1) / count)]) for place in range(count - 1)] if keys else []
+        cuts = [keys[int(len(keys) * (place + 1) / count)] for place in range(count - 1)] if keys else []
+        bounds = cuts if keyfunc is None else [keyfunc(key) for key in cuts]
+        spread = self.partitionBy(count, RangePartition(bounds, keyfunc, ascending))
+        return self._sorted(spread._node, keyfunc, ascending)
 
-        def part(key: Any) -> int:
-            place = bisect_left(bounds, keyfunc(key))
-            return place if ascending else count - 1 - place
-
-        return self.partitionBy(count, part).mapPartitions(ordered, True)
+    def _sorted(self, node: Node, keyfunc: Callable[[Any], Any] | None, ascending: bool) -> RDD:
+        return self._new(Sorted(self.context._next_id(), node, keyfunc, ascending))
 
     def sortBy(self, keyfunc: Callable[[Any], Any], ascending: bool = True, numPartitions: int | None = None) -> RDD:
         """The elements in the order of what a function gives for them."""
@@ -217,46 +214,34 @@ class Pairs(Base):
         numPartitions: int | None = None,
         partitionFunc: Hash = portable_hash,
         ascending: bool = True,
-        keyfunc: Callable[[Any], Any] = lambda x: x,
+        keyfunc: Callable[[Any], Any] | None = None,
     ) -> RDD:
         """The pairs spread over partitions by their keys, and in the order of these in each."""
-        spread = self.partitionBy(numPartitions, partitionFunc)
-        return spread.mapPartitions(
-            lambda pairs: iter(sorted(pairs, key=lambda pair: keyfunc(pair[0]), reverse=not ascending)), True
-        )
+        return self._sorted(self.partitionBy(numPartitions, partitionFunc)._node, keyfunc, ascending)
 
 
 def cogrouped(rdds: list[RDD], numPartitions: int | None) -> RDD:
     """For each key of any of the RDDs a tuple of the values of each."""
-    width = len(rdds)
-    tagged = [rdd.mapValues(functools.partial(_tagged, place)) for place, rdd in enumerate(rdds)]
+    spread = _spread_alike(rdds, numPartitions)
+    return rdds[0]._new(Cogrouped(rdds[0].context._next_id(), [rdd._node for rdd in spread]))
+
+
+def _spread_alike(rdds: list[RDD], numPartitions: int | None) -> list[RDD]:
+    """The RDDs with their keys in the same partitions: as many as all have together, unless somebody says."""
     if numPartitions is None:
         configured = rdds[0].context._conf.get("spark.default.parallelism")
-        together = rdds[0].context.union(tagged)
-        numPartitions = int(configured) if configured is not None else together.getNumPartitions()
-    else:
-        together = rdds[0].context.union(tagged)
-
-    def apart(values: Iterable[tuple[int, Any]]) -> tuple[ResultIterable, ...]:
-        groups: tuple[list[Any], ...] = tuple([] for _ in range(width))
-        for place, value in values:
-            groups[place].append(value)
-        return tuple(map(ResultIterable, groups))
-
-    return together.groupByKey(numPartitions).mapValues(apart)
+        numPartitions = int(configured) if configured is not None else union_partitions(rdds)
+    return [rdd.partitionBy(numPartitions) for rdd in rdds]
 
 
-def _tagged(place: int, value: Any) -> tuple[int, Any]:
-    return place, value
+def union_partitions(rdds: list[RDD]) -> int:
+    """How many partitions the union of RDDs has."""
+    first = rdds[0].partitioner
+    if first is not None and all(rdd.partitioner == first for rdd in rdds):
+        return rdds[0].getNumPartitions()
+    return sum(rdd.getNumPartitions() for rdd in rdds)
 
 
 def _joined(left: RDD, right: RDD, numPartitions: int | None, keeps_left: bool, keeps_right: bool) -> RDD:
-    def matches(groups: tuple[Iterable[Any], Iterable[Any]]) -> Iterable[tuple[Any, Any]]:
-        ours, theirs = map(list, groups)
-        if not ours and keeps_right:
-            ours = [None]
-        if not theirs and keeps_left:
-            theirs = [None]
-        return itertools.product(ours, theirs)
-
-    return cogrouped([left, right], numPartitions).flatMapValues(matches)
+    one, other = _spread_alike([left, right], numPartitions)
+    return left._new(Joined(left.context._next_id(), one._node, other._node, keeps_left, keeps_right))

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+
 from .base import Base
+from .batches import OBJECT, Batch
+from .lineage import Narrow, Node, same_split
+from .streams import Batches, Elements, Stream
 
 if TYPE_CHECKING:
     from .rdd import RDD
+    from .task import Task
 
 
 class Sampling(Base):
@@ -36,12 +44,7 @@ class Sampling(Base):
         """
         if not fraction >= 0:
             raise ValueError(f"Fraction must be nonnegative, but got {fraction}")
-        start = _seed(seed)
-
-        def drawn(split: int, elements: Iterator[Any]) -> Iterator[Any]:
-            return _drawn(_generator(start, split), elements, lambda _: fraction, withReplacement)
-
-        return self.mapPartitionsWithIndex(drawn, True)  # type: ignore[attr-defined,no-any-return]
+        return self._new(Sampled(self.context._next_id(), self._node, withReplacement, float(fraction), _seed(seed)))
 
     def sampleByKey(self, withReplacement: bool, fractions: dict[Any, float], seed: int | None = None) -> RDD:
         """A random part of the pairs, with a chance for each key.
@@ -82,6 +85,38 @@ class Sampling(Base):
 
         pairs = zip(bounds, bounds[1:], strict=False)
         return [self.mapPartitionsWithIndex(part(low, high), True) for low, high in pairs]  # type: ignore[attr-defined]
+
+
+class Sampled(Node):
+    """A random part of the elements of the parent."""
+
+    operation = "sample"
+
+    def __init__(self, number: int, parent: Node, with_replacement: bool, fraction: float, seed: int) -> None:
+        super().__init__(number, None, (Narrow(parent, same_split),), parent.partitioner)
+        self.with_replacement, self.fraction, self.seed = with_replacement, fraction, seed
+
+    def compute(self, split: int, task: Task) -> Stream:
+        stream = self.dependencies[0].parent.iterator(split, task)
+        generator = _generator(self.seed, split)
+        if self.with_replacement or isinstance(stream, Elements):
+            return Elements(_drawn(generator, iter(stream), lambda _: self.fraction, self.with_replacement))
+        return Batches(self._chosen(stream.batches(), generator))
+
+    def _chosen(self, batches: Iterator[Batch], generator: random.Random) -> Iterator[Batch]:
+        """The elements chosen by the same numbers, many at a time: NumPy has Python's generator."""
+        _, state, _ = generator.getstate()
+        numbers = np.random.RandomState()
+        numbers.set_state(("MT19937", np.array(state[:-1], np.uint32), state[-1]))
+        for batch in batches:
+            mask = numbers.random_sample(len(batch)) < self.fraction
+            if batch.kind == OBJECT:
+                chosen = list(itertools.compress(batch.objects(), mask.tolist()))
+                if chosen:
+                    yield Batch.of(chosen)
+            else:
+                found = batch.array.filter(pa.array(mask))
+                yield Batch(batch.kind, found, len(found))
 
 
 def sample_fraction(num: int, total: int, with_replacement: bool) -> float:

@@ -11,8 +11,11 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .batches import BATCH_ROWS, OBJECT, Batch
 from .hashing import portable_hash
+from .keyed import RangePartition
 from .lineage import Node, Partitioner, Wide
 from .segments import MissingSegment, Section, SegmentWriter, read_section
 from .streams import Batches, Elements, Stream
@@ -119,7 +122,7 @@ class _Scatter:
 
     def add_batch(self, batch: Batch) -> None:
         """Take a batch of pairs."""
-        parts = parts_of(batch, self._count) if self._function is portable_hash else None
+        parts = self._parts_of(batch)
         if parts is None:
             for pair in batch.objects():
                 self._pairs[self._function(pair[0]) % self._count].append(pair)
@@ -131,6 +134,12 @@ class _Scatter:
         self._held += len(batch)
         if self._held >= _HELD:
             self._flush()
+
+    def _parts_of(self, batch: Batch) -> np.ndarray | None:
+        """The partition of each pair; None if Python has to tell."""
+        if self._function is portable_hash:
+            return parts_of(batch, self._count)
+        return self._function.parts_of(batch) if isinstance(self._function, RangePartition) else None
 
     def _settle(self, place: int) -> None:
         """Make a batch of the pairs of a partition that came one by one."""

@@ -22,6 +22,17 @@ from .tracing import Untraceable, Value, trace
 LEAST_ROWS = 16_384
 
 
+class Collect:
+    """The elements, as batches where they are such."""
+
+    def __call__(self, elements: Iterator[Any]) -> list[Any]:
+        return [list(elements)]
+
+    def of_stream(self, stream: Stream) -> list[Any]:
+        """The same of a stream."""
+        return self(iter(stream)) if isinstance(stream, Elements) else list(stream.batches())
+
+
 class Count:
     """How many elements there are."""
 

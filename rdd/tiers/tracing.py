@@ -331,7 +331,11 @@ def _least(is_better: Callable[[Any, Any], Any], original: Callable[..., Any]) -
         found = list(values[0] if len(values) == 1 else values)
         keys = found if key is None else [key(each) for each in found]
         plain = found and not options and all(isinstance(each, Value | bool | int | float) for each in [*found, *keys])
-        if not plain or not any(isinstance(each, Value) for each in keys) or len({_type_of(each) for each in found}) > 1:
+        if (
+            not plain
+            or not any(isinstance(each, Value) for each in keys)
+            or len({_type_of(each) for each in found}) > 1
+        ):
             return original(*values, key=key, **options)
         best, best_key = found[0], keys[0]
         for each, each_key in zip(found[1:], keys[1:], strict=True):
@@ -429,7 +433,8 @@ def _copy(function: Any, seen: dict[int, Any], given: Given) -> Any:
         names = {
             instruction.opname
             for instruction in dis.get_instructions(each)
-            if instruction.opname != "STORE_DEREF" or instruction.argval in code.co_freevars  # not of the function itself
+            if instruction.opname != "STORE_DEREF"
+            or instruction.argval in code.co_freevars  # not of the function itself
         }
         if writes := names & (_WRITES - ({"MAKE_CELL"} if each is not code or _codes(code)[1:] else set())):
             raise Untraceable(f"its code does more than compute ({', '.join(sorted(writes))})")
