@@ -80,6 +80,9 @@ class Blocks:
             self.remove(key)
             nbytes = sum(part.length if isinstance(part, Section) else part.nbytes for part in content)
             block = Block(content, worker, level, nbytes, level.useMemory)
+            if not level.keeps:  # any more: somebody called unpersist while the task ran
+                _discard(block)
+                return
             self._used[key[0]] = next(self._clock)
             if block.in_memory and not self._make_room(key, nbytes):
                 block.in_memory = False
@@ -150,6 +153,15 @@ class Blocks:
             for key in lost:
                 self.remove(key)
             return lost
+
+    def remove_missing(self, rdd: int) -> None:
+        """Forget the partitions of an RDD whose files are gone."""
+        with self._lock:
+            for key, block in list(self._blocks.items()):
+                if key[0] == rdd and not all(
+                    Path(part.path).exists() for part in block.content if isinstance(part, Section)
+                ):
+                    self.remove(key)
 
     def kept(self, rdd: int) -> list[Block]:
         """The partitions of an RDD that are kept."""

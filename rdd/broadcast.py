@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 from pathlib import Path
@@ -94,6 +95,8 @@ class InTask:
 def _load(path: str) -> Any:
     with _lock:
         if path not in _loaded:
+            for other in [other for other in _loaded if not os.path.exists(other)]:
+                del _loaded[other]
             _loaded[path] = _read(path)
         return _loaded[path]
 

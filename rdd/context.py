@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import getpass
 import itertools
+import math
 import os
 import pickle
 import shutil
@@ -14,7 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from .accumulators import Accumulator, AccumulatorParam, accumulator_param
 from .addedfiles import AddedFiles
@@ -22,22 +24,30 @@ from .base import Base
 from .blocks import Blocks
 from .broadcast import Broadcast
 from .conf import SparkConf
+from .events import EventLog
 from .execution import Execution
 from .forkserver import ForkServer
 from .jobs import JobControl
 from .levels import StorageLevel
-from .pool import Pool, Speculation
+from .pool import Pool
 from .rdd import RDD
 from .reading import Reading
 from .scheduler import Scheduler
+from .segments import segment_folders
 from .sources import Empty, Parallelized, slices_of
+from .speculation import Speculation
 from .status import StatusTracker
 from .streams import Stream
 from .task import Outcome
 from .transformations import union
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 #: The version of PySpark whose interface this is.
 VERSION = "4.3.0"
+#: Seconds that a context that is stopped waits for the jobs of other threads to notice.
+_PATIENCE = 10.0
 
 
 class SparkContext(Reading, JobControl, AddedFiles):
@@ -76,6 +86,7 @@ class SparkContext(Reading, JobControl, AddedFiles):
 
     _active_spark_context: ClassVar[SparkContext | None] = None
     _lock: ClassVar[threading.RLock] = threading.RLock()
+    _is_stopped = False
     PACKAGE_EXTENSIONS: ClassVar[tuple[str, ...]] = (".zip", ".egg", ".jar")
 
     def __init__(
@@ -112,23 +123,38 @@ class SparkContext(Reading, JobControl, AddedFiles):
             self.applicationId = f"local-{self.startTime}"
             self._conf.set("spark.app.id", self.applicationId).setIfMissing("spark.executor.id", "driver")
             self._conf.set("spark.app.startTime", self.startTime)
-            self._folder = Path(tempfile.mkdtemp(prefix="ironlake-rdd-"))
+            self._folder = Path(tempfile.mkdtemp(prefix="ironlake-rdd-", dir=self._conf.get("spark.local.dir")))
+            self._segments = segment_folders(self._folder)[0]
             self._checkpoints: str | None = None
             self._ids, self._shuffles, self._accumulator_ids = itertools.count(), itertools.count(), itertools.count()
             self._accumulators: dict[int, Accumulator[Any]] = {}
             self._defaults = int(self._conf.number("spark.default.parallelism", slots))
-            memory = self._conf.number("spark.driver.memory", 4 << 30) * self._conf.number("spark.memory.fraction", 0.6)
+            number = self._conf.number
+            memory = number("spark.driver.memory", 4 << 30) * number("spark.memory.fraction", 0.6)
             self._blocks = Blocks(int(memory), self._folder / "spilled")
+            self._events = self._new_log()
             self._pool = self._new_pool(slots)
             self._scheduler = Scheduler(
-                self._blocks, Execution(self._pool, tries), self._count, str(self._folder / "segments")
-            )
+                self._blocks, Execution(self._pool, self._events, tries), self._count, self._events,
+                str(self._segments), int(number("spark.stage.maxConsecutiveAttempts", 4)),
+            )  # fmt: skip
             self._begin_files()
             self._local = threading.local()
             SparkContext._active_spark_context = self
             atexit.register(self.stop)
         for path in pyFiles or ():
             self.addPyFile(path)
+
+    def _new_log(self) -> EventLog:
+        folder = self._conf.get("spark.eventLog.dir")
+        if self._conf.get("spark.eventLog.enabled") != "true":
+            folder = None
+        elif folder is None:
+            raise ValueError(
+                "SparkContext: spark.eventLog.enabled is true, and spark.eventLog.dir is missing; expected the directory "
+                "of a lake"
+            )
+        return EventLog(self.applicationId, int(self._conf.number("ironlake.events", 100_000)), folder)
 
     def _new_pool(self, slots: int) -> Pool:
         number = self._conf.number
@@ -140,16 +166,24 @@ class SparkContext(Reading, JobControl, AddedFiles):
         )
         prefix = "spark.executorEnv."
         variables = {name[len(prefix) :]: value for name, value in self._conf.getAll() if name.startswith(prefix)}
-        server = ForkServer(self._folder, variables)
+        server = ForkServer([self._folder, self._segments], variables)
         seconds = number("spark.barrier.sync.timeout", 365 * 86_400)
-        return Pool(slots, server, speculation, self._lose_worker, self._files_of_tasks, seconds)
-
-    def _lose_worker(self, name: str) -> None:
-        self._blocks.remove_worker(name)
+        memory = number("spark.executor.pyspark.memory", math.inf)
+        return Pool(
+            slots, server, speculation, self._events, self._blocks.remove_worker, self._files_of_tasks, seconds, memory
+        )
 
     def killWorker(self, i: int) -> None:
         """End a worker process, as a machine that fails would; what it kept is computed again when it is needed."""
         self._pool.kill(i)
+
+    def events(self) -> pa.Table:
+        """What each try of each task did, the latest last: a table with the columns of ``rdd_task_trace``.
+
+        With the settings ``spark.eventLog.enabled`` and ``spark.eventLog.dir``, a directory that is a lake, rows are also
+        appended to its table ``rdd_task_trace``, and the RDDs of jobs to ``rdd_lineage_trace``, when the context stops.
+        """
+        return self._events.table()
 
     @staticmethod
     def _check_alone() -> None:
@@ -178,9 +212,15 @@ class SparkContext(Reading, JobControl, AddedFiles):
             if SparkContext._active_spark_context is self:
                 SparkContext._active_spark_context = None
             atexit.unregister(self.stop)
-            self._pool.stop()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            if self._is_stopped:
+                return
             self._is_stopped = True
+            self._scheduler.cancel(lambda job: True, "because SparkContext was shut down")
+            self._pool.stop()
+            self._scheduler.wait_for_others(_PATIENCE)
+            for folder in (self._folder, self._segments):
+                shutil.rmtree(folder, ignore_errors=True)
+            self._events.save()
 
     @property
     def version(self) -> str:
@@ -271,7 +311,9 @@ class SparkContext(Reading, JobControl, AddedFiles):
             value.__reduce__()
         folder = self._folder / "broadcast"
         folder.mkdir(exist_ok=True)
-        return Broadcast(folder / str(self._next_id()), value)
+        made = Broadcast(folder / str(self._next_id()), value)
+        self._scheduler.when_unused(made, functools.partial(made._path.unlink, missing_ok=True))
+        return made
 
     def accumulator(
         self, value: Any, accum_param: AccumulatorParam[Any] | None = None, *, exactly_once: bool = False
@@ -349,7 +391,7 @@ class SparkContext(Reading, JobControl, AddedFiles):
         return next(self._shuffles)
 
     def _check_usable(self) -> None:
-        if getattr(self, "_is_stopped", False):
+        if self._is_stopped:
             raise RuntimeError("the SparkContext was stopped; make a new one")
 
     def __reduce__(self) -> NoReturn:

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .batches import Batch
-from .failures import is_final, with_place
+from .events import FAILED, FETCH_FAILED, KILLED, SUCCESS
+from .failures import is_final, is_lost_input, with_place
 from .sources import Parallelized
-from .task import Assignment, Outcome, ResultWork, Task
+from .task import Assignment, Outcome, ResultWork, Task, remove_files
 from .visiting import stays_in_driver
 
 if TYPE_CHECKING:
+    from .events import EventLog
     from .pool import Assign, Pool
-    from .scheduler import Stage
+    from .stages import Stage
 
 #: Seconds that a job may take in the driver before its other tasks go to worker processes.
 _PATIENCE = 0.3
@@ -31,17 +33,19 @@ class Execution:
     ----------
     pool : Pool
         Worker processes, which start when they are needed.
+    events : EventLog
+        Told when tasks begin and end.
     tries : int
         How often a task is tried.
     """
 
-    def __init__(self, pool: Pool, tries: int) -> None:
-        self.pool, self.tries = pool, tries
+    def __init__(self, pool: Pool, events: EventLog, tries: int) -> None:
+        self.pool, self._events, self.tries = pool, events, tries
 
     def run(self, stage: Stage, assign: Assign) -> Iterator[tuple[Assignment, Outcome]]:
         """Run a task for each partition of a stage; each with what came of it, as they are done."""
         if stage.is_barrier:
-            yield from self.pool.run_together(stage, stage.splits, assign)
+            yield from self.pool.run_together(stage, stage.splits, assign, self.tries)
             return
         waiting = deque(stage.splits)
         started = time.perf_counter()
@@ -60,12 +64,19 @@ class Execution:
             stage.job.check()
             assignment = assign(split, None)
             assignment.attempt = attempt
+            task = self._events.begin(stage, assignment)
             try:
                 outcome = Task(assignment).run(stage.binary)
-            except Exception as error:
+            except BaseException as error:
+                remove_files(assignment)
+                status = FETCH_FAILED if is_lost_input(error) else FAILED if isinstance(error, Exception) else KILLED
+                self._events.end(task, status, f"{type(error).__name__}: {error}")
+                if not isinstance(error, Exception):
+                    raise
                 if attempt + 1 == self.tries or is_final(error):
                     raise with_place(error, assignment) from error.__cause__
                 continue
+            self._events.end(task, SUCCESS, None, outcome.metrics)
             if isinstance(stage.work, ResultWork):
                 outcome.value = _apart(outcome.value)
             return assignment, outcome

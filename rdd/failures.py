@@ -19,6 +19,10 @@ _HERE = str(Path(__file__).parent)
 _SHOWN = 200
 
 
+class JobCancelled(Exception):
+    """The job was cancelled while it ran."""
+
+
 class WorkerLost(RuntimeError):
     """A worker process has ended while it ran a task, again and again."""
 
@@ -49,6 +53,8 @@ def with_place(error: BaseException, assignment: Assignment, remote: str = "") -
 def described(error: BaseException, assignment: Assignment) -> bytes:
     """A failed task's answer to the driver."""
     final = is_final(error)
+    if not isinstance(error, Exception):  # such as SystemExit, which is meant for the worker, not for the driver
+        error = RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
     remote = "".join(traceback.format_exception(error))
     with_place(error, assignment, remote)
     try:

@@ -72,7 +72,14 @@ class FileNode(Node):
         return len(self.splits)
 
     def compute(self, split: int, task: Task) -> Stream:
-        return Elements(element for part in task.input(self, split) for element in self.read(part))
+        return Elements(self._elements(task.input(self, split), task))
+
+    def _elements(self, parts: list[Split], task: Task) -> Iterator[Any]:
+        for part in parts:
+            task.metrics.input_bytes += part.end - part.start or Path(part.path).stat().st_size
+            for element in self.read(part):
+                task.metrics.input_rows += 1
+                yield element
 
     def inputs(self, split: int) -> list[Split]:
         return self.splits[split]
@@ -244,4 +251,6 @@ class Saving(Base):
 
         rdd: RDD = self.mapPartitionsWithIndex(save)  # type: ignore[attr-defined]
         rdd.context.runJob(rdd, list)
+        for draft in folder.glob(".part-*"):  # of tasks that were killed
+            draft.unlink()
         (folder / "_SUCCESS").touch()

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 
 class ForkServer:
@@ -26,14 +27,15 @@ class ForkServer:
 
     Parameters
     ----------
-    folder : pathlib.Path
-        The directory that is removed when the driver is gone.
+    folders : list of pathlib.Path
+        The directories that are removed when the driver is gone.
     environment : mapping
         Environment variables of the workers, besides those of the driver.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self._folder, self._environment = folder, environment
+    def __init__(self, folders: list[Path], environment: Mapping[str, str]) -> None:
+        self._folders, self._environment = folders, environment
+        self._buffer = b""
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._exits: dict[int, int] = {}
@@ -46,34 +48,49 @@ class ForkServer:
                 self._start()
             assert self._socket is not None
             ours, theirs = socket.socketpair()
+            connection = Connection(ours.detach())
             with theirs:
-                socket.send_fds(self._socket, [name.encode()], [theirs.fileno()])
-            while True:
-                message = self._receive()
-                if message[0] == "forked":
-                    return message[1], Connection(ours.detach())
+                try:
+                    return self._ask(name, theirs), connection
+                except (OSError, EOFError):  # it has ended, and so have all workers
+                    self._end()
+                    self._start()
+                    return self._ask(name, theirs), connection
+
+    def _ask(self, name: str, theirs: socket.socket) -> int:
+        """Have a worker forked; its process number."""
+        assert self._socket is not None
+        socket.send_fds(self._socket, [name.encode()], [theirs.fileno()])
+        while True:
+            what, pid, told = self._receive()
+            if what == "forked" and told == name:  # others are answers that an interrupted program did not wait for
+                return pid
 
     def exit_code(self, pid: int) -> int | None:
         """How a worker that is gone has ended; negative is the signal that ended it."""
         with self._lock:
-            while pid not in self._exits and self._socket is not None:
+            if self._socket is None:
+                return None
+            try:
                 self._socket.settimeout(2.0)
-                try:
+                while pid not in self._exits:
                     self._receive()
-                except (TimeoutError, OSError, EOFError):
-                    return None
-                finally:
-                    self._socket.settimeout(None)
-            return self._exits.get(pid)
+                return self._exits.pop(pid)
+            except (OSError, EOFError):
+                return None
+            finally:
+                self._socket.settimeout(None)
 
-    def _receive(self) -> tuple[str, int, int]:
+    def _receive(self) -> tuple[str, int, Any]:
+        """The next message; what has come of it stays in the buffer if the program is interrupted."""
         assert self._socket is not None
-        size = self._socket.recv(4, socket.MSG_WAITALL)
-        if len(size) < 4:
-            raise EOFError("the process that starts workers has ended")
-        message: tuple[str, int, int] = pickle.loads(
-            self._socket.recv(int.from_bytes(size, "little"), socket.MSG_WAITALL)
-        )
+        while (size := int.from_bytes(self._buffer[:4], "little")) == 0 or len(self._buffer) < 4 + size:
+            content = self._socket.recv(4096)
+            if not content:
+                raise EOFError("the process that starts workers has ended")
+            self._buffer += content
+        message: tuple[str, int, Any] = pickle.loads(self._buffer[4 : 4 + size])
+        self._buffer = self._buffer[4 + size :]
         if message[0] == "ended":
             self._exits[message[1]] = message[2]
         return message
@@ -83,7 +100,7 @@ class ForkServer:
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         environment = {**os.environ, **threads, "PYTHONHASHSEED": "0", **self._environment}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-        command = [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), str(self._folder)]
+        command = [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), *map(str, self._folders)]
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, start_new_session=True)
         theirs.close()
         self._socket = ours
@@ -91,18 +108,21 @@ class ForkServer:
     def stop(self) -> None:
         """End it and the workers."""
         with self._lock:
-            if self._socket is not None:
-                self._socket.close()
-                self._socket = None
-            if self._process is not None:
-                self._process.wait()
-                self._process = None
+            self._end()
+
+    def _end(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket, self._buffer = None, b""
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
 
 
-_PROGRAM = "import sys; from ironlake.rdd.forkserver import serve; serve(int(sys.argv[1]), sys.argv[2])"
+_PROGRAM = "import sys; from ironlake.rdd.forkserver import serve; serve(int(sys.argv[1]), sys.argv[2:])"
 
 
-def serve(control_fd: int, folder: str) -> None:
+def serve(control_fd: int, folders: list[str]) -> None:
     """Fork workers as the driver asks for them, and tell how each has ended."""
     from . import worker  # what workers need is imported once
 
@@ -138,11 +158,15 @@ def serve(control_fd: int, folder: str) -> None:
             os._exit(worker.main(name.decode(), Connection(descriptors[0])))
         os.close(descriptors[0])
         children.add(pid)
-        _tell(control, "forked", pid, 0)
+        _tell(control, "forked", pid, name.decode())
     for pid in children:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    shutil.rmtree(folder, ignore_errors=True)
+    for pid in children:  # what they were writing has to be done with
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reap(children: set[int], control: socket.socket) -> None:
@@ -157,7 +181,7 @@ def _reap(children: set[int], control: socket.socket) -> None:
         _tell(control, "ended", pid, os.waitstatus_to_exitcode(status))
 
 
-def _tell(control: socket.socket, what: str, pid: int, code: int) -> None:
-    content = pickle.dumps((what, pid, code))
+def _tell(control: socket.socket, what: str, pid: int, told: object) -> None:
+    content = pickle.dumps((what, pid, told))
     with contextlib.suppress(OSError):
         control.sendall(len(content).to_bytes(4, "little") + content)

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .scheduler import Job, JobCancelled
+from .failures import JobCancelled
+from .stages import Job
 
 if TYPE_CHECKING:
     from .base import Base
@@ -97,9 +98,7 @@ class JobControl:
         self._cancel(lambda job: True, "as part of cancellation of all jobs")
 
     def _cancel(self, chosen: Callable[[Job], bool], reason: str) -> None:
-        for job in list(self._scheduler.jobs.values()):
-            if job.status == "RUNNING" and job.cancelled is None and chosen(job):
-                job.cancelled = reason
+        self._scheduler.cancel(chosen, reason)
 
     def _run(
         self,

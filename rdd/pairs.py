@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,9 @@ class Pairs(Base):
 
     def _shuffled(self, partitioner: Partitioner) -> RDD:
         context = self.context
-        return self._new(Shuffled(context._next_id(), self._node, context._next_shuffle_id(), partitioner))
+        node = Shuffled(context._next_id(), self._node, context._next_shuffle_id(), partitioner)
+        context._scheduler.when_unused(node, functools.partial(context._scheduler.forget, node.shuffle_id))
+        return self._new(node)
 
     def _reducers(self, numPartitions: int | None) -> int:
         if numPartitions is not None:

@@ -7,25 +7,25 @@ them. A worker that dies loses the partitions that it kept; its task is run else
 from __future__ import annotations
 
 import itertools
-import os
-import pickle
 import signal
-import statistics
 import sys
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
-from .failures import WorkerLost
+from .events import FAILED, FETCH_FAILED, KILLED, SUCCESS, WORKER_LOST, Attempt, EventLog
+from .failures import JobCancelled, WorkerLost, is_lost_input
 from .forkserver import ForkServer
-from .task import Assignment, Outcome
+from .shuffle import FetchFailed
+from .speculation import Speculation
+from .task import Assignment, KeptLost, Outcome, remove_files
+from .workerprocess import Worker
 
 if TYPE_CHECKING:
-    from .scheduler import Stage
+    from .stages import Stage
 
 Assign = Callable[[int, str | None], Assignment]
 
@@ -33,56 +33,6 @@ Assign = Callable[[int, str | None], Assignment]
 _MOST_LOSSES = 4
 #: Seconds between looks at what does not send a message.
 _INTERVAL = 0.1
-
-
-@dataclass(frozen=True)
-class Speculation:
-    """When a task that is slow gets a twin: the settings ``spark.speculation``."""
-
-    is_on: bool = False
-    multiplier: float = 3.0
-    quantile: float = 0.9
-    least_seconds: float = 0.1
-
-
-@dataclass(eq=False)
-class Worker:
-    """A worker process, as the driver sees it."""
-
-    name: str
-    pid: int
-    connection: Connection
-    stages: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=16))
-    files: int = 0
-
-    def send(self, *message: Any) -> None:
-        """Send a message; that the worker is gone is noticed when it does not answer."""
-        try:
-            self.connection.send_bytes(pickle.dumps(message))
-        except OSError:
-            pass
-
-    def receive(self) -> Any:
-        """The next message; None if the worker is gone."""
-        try:
-            return pickle.loads(self.connection.recv_bytes())
-        except (EOFError, OSError):
-            return None
-
-    def kill(self) -> None:
-        """End the process, whatever it does."""
-        try:
-            os.kill(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-
-
-@dataclass
-class _Running:
-    """A task that runs."""
-
-    assignment: Assignment
-    since: float
 
 
 class Pool:
@@ -96,10 +46,16 @@ class Pool:
         What starts them.
     speculation : Speculation
         When slow tasks get twins.
+    events : EventLog
+        Told when tasks begin and end.
     lost : callable
-        Told the name of a worker that is gone.
+        Told the name of a worker that is gone, and with it what it kept.
     files : callable
         The directory of added files, and the paths to import from.
+    barrier_seconds : float
+        How long tasks wait for each other.
+    most_memory : float
+        Bytes of memory beyond which a worker that has done its task is replaced.
     """
 
     def __init__(
@@ -107,63 +63,97 @@ class Pool:
         slots: int,
         server: ForkServer,
         speculation: Speculation,
+        events: EventLog,
         lost: Callable[[str], None],
         files: Callable[[], tuple[str, list[str]]],
         barrier_seconds: float,
+        most_memory: float,
     ) -> None:
         self.slots = slots
-        self._server, self._speculation, self._lost, self._files = server, speculation, lost, files
-        self._barrier_seconds = barrier_seconds
+        self._server, self._speculation, self._events = server, speculation, events
+        self._lost, self._files = lost, files
+        self._barrier_seconds, self._most_memory = barrier_seconds, most_memory
         self._idle: list[Worker] = []
         self._workers: set[Worker] = set()
         self._killed: set[str] = set()
         self._names = itertools.count()
         self._changed = threading.Condition()
+        self._gathering = threading.Lock()
+        self._is_stopped = False
 
     def run(
         self, stage: Stage, splits: Sequence[int], assign: Assign, tries: int
     ) -> Iterator[tuple[Assignment, Outcome]]:
-        """Run a task for each partition; each with what came of it, as they are done."""
-        waiting, running = deque(splits), dict[Worker, _Running]()
-        failures, losses, done = Counter[int](), Counter[int](), set[int]()
+        """Run a task for each partition; each with what came of it, as they are done.
+
+        Raises
+        ------
+        FetchFailed, KeptLost
+            A task did not find what another has left. The tasks that ran with it were waited for.
+        """
+        waiting, running = deque(splits), dict[Worker, Attempt]()
+        failures, losses, begun, done = Counter[int](), Counter[int](), Counter[int](), set[int]()
         seconds: list[float] = []
+        missing: BaseException | None = None
         try:
             while waiting or running:
                 stage.job.check()
                 while waiting and (worker := self._take(wait_for_one=not running, stage=stage)):
                     split = waiting.popleft()
-                    self._begin(worker, stage, assign(split, worker.name), failures[split], running)
+                    begun[split] += 1
+                    try:
+                        self._begin(worker, stage, assign, split, begun[split] - 1, running)
+                    except (FetchFailed, KeptLost) as error:
+                        missing = error
+                        waiting.clear()
                 for worker in self._answering(running):
+                    if worker not in running:
+                        continue  # the twin of a task that has just been done
                     task = running.pop(worker)
                     split = task.assignment.split
                     message = worker.receive()
                     if message is None:
-                        self._bury(worker, split, losses, failures, tries)
-                        if not self._is_elsewhere(split, running) and split not in done:
+                        self._drop(task, WORKER_LOST, "the worker process has ended")
+                        self._forget(worker)
+                        stage.job.check()
+                        self._count_loss(worker, split, losses, failures, tries)
+                        if not self._is_elsewhere(split, running) and split not in done and missing is None:
                             waiting.appendleft(split)
-                        continue
-                    self._give_back(worker)
-                    if message[0] == "failed":
+                    elif message[0] == "failed":
+                        is_lost = is_lost_input(message[1])
+                        self._drop(task, FETCH_FAILED if is_lost else FAILED, _told(message[1]))
+                        self._give_back(worker, None)
+                        if is_lost:
+                            missing = missing or message[1]
+                            waiting.clear()
+                            continue
                         failures[split] += 1
                         if split in done or self._is_elsewhere(split, running):
                             continue
                         if message[2] or failures[split] >= tries:
                             raise message[1]
-                        waiting.append(split)
-                    elif split not in done:
+                        if missing is None:
+                            waiting.append(split)
+                    else:
                         done.add(split)
                         seconds.append(time.monotonic() - task.since)
                         self._end_twins(split, running)
+                        self._events.end(task, SUCCESS, None, message[1].metrics)
+                        self._give_back(worker, message[1])
                         yield task.assignment, message[1]
-                if self._speculation.is_on:
-                    waiting.extend(self._slow(len(splits), seconds, running))
+                if missing is None:
+                    slow = self._speculation.slow(len(splits), seconds, list(running.values()))
+                    waiting.extend(split for split in slow if split not in waiting)
+                waiting = deque(split for split in waiting if split not in done)
+            if missing is not None:
+                raise missing
         finally:
-            for worker in running:  # of no use any more
-                worker.kill()
-                self._forget(worker)
+            self._abandon(running)
 
-    def run_together(self, stage: Stage, splits: Sequence[int], assign: Assign) -> Iterator[tuple[Assignment, Outcome]]:
-        """Run the tasks of a barrier stage, all at the same time.
+    def run_together(
+        self, stage: Stage, splits: Sequence[int], assign: Assign, tries: int
+    ) -> list[tuple[Assignment, Outcome]]:
+        """Run the tasks of a barrier stage, all at the same time; if one fails, all are run again.
 
         Raises
         ------
@@ -176,43 +166,64 @@ class Pool:
                 f"{self.slots} tasks; use fewer partitions or a master with more"
             )
         stage.job.properties["ironlake.barrier.tasks"] = str(len(splits))
-        running: dict[Worker, _Running] = {}
+        try:
+            for attempt in itertools.count(1):
+                failed = self._try_together(stage, splits, assign, attempt - 1)
+                if isinstance(failed, list):
+                    return failed
+                if failed[1] or attempt >= tries:
+                    raise failed[0]
+        finally:
+            stage.job.properties.pop("ironlake.barrier.tasks", None)
+        raise AssertionError("a stage is tried at least once")
+
+    def _try_together(
+        self, stage: Stage, splits: Sequence[int], assign: Assign, attempt: int
+    ) -> list[tuple[Assignment, Outcome]] | tuple[BaseException, bool]:
+        """What came of all tasks of a barrier stage, or an error and whether it is of no use to try again."""
+        running: dict[Worker, Attempt] = {}
         said: dict[Worker, str] = {}
+        results: list[tuple[Assignment, Outcome]] = []
         since = time.monotonic()
         try:
-            for split in splits:
-                worker = self._take(wait_for_one=True, stage=stage)
-                assert worker is not None
-                self._begin(worker, stage, assign(split, worker.name), 0, running)
+            with self._gathering:  # two stages that each wait for the other's workers would wait for ever
+                for split in splits:
+                    worker = self._take(wait_for_one=True, stage=stage)
+                    assert worker is not None
+                    self._begin(worker, stage, assign, split, attempt, running)
             while running:
                 stage.job.check()
                 for worker in self._answering(running):
                     message = worker.receive()
-                    if message is None:
-                        raise WorkerLost(f"the worker of partition {running[worker].assignment.split} has ended")
-                    if message[0] == "barrier":
+                    if message is not None and message[0] == "barrier":
+                        since = since if said else time.monotonic()
                         said[worker] = message[1]
-                        since = time.monotonic() if len(said) == 1 else since
                         continue
                     task = running.pop(worker)
-                    self._give_back(worker)
+                    if message is None:
+                        self._drop(task, WORKER_LOST, "the worker process has ended")
+                        self._forget(worker)
+                        lost = f"the worker of partition {task.assignment.split} of a barrier stage has ended"
+                        return WorkerLost(lost), False
                     if message[0] == "failed":
-                        raise message[1]
-                    yield task.assignment, message[1]
+                        is_lost = is_lost_input(message[1])
+                        self._drop(task, FETCH_FAILED if is_lost else FAILED, _told(message[1]))
+                        self._give_back(worker, None)
+                        return message[1], message[2]
+                    self._events.end(task, SUCCESS, None, message[1].metrics)
+                    self._give_back(worker, message[1])
+                    results.append((task.assignment, message[1]))
                 if said and len(said) == len(splits):
                     messages = [said[worker] for worker in running]
                     for worker in running:
                         worker.send("gathered", messages)
                     said.clear()
                 elif said and time.monotonic() - since > self._barrier_seconds:
-                    raise RuntimeError(
-                        f"{len(said)} of {len(splits)} tasks waited at a barrier for {self._barrier_seconds:g} s"
-                    )
+                    waited = f"{len(said)} of {len(splits)} tasks waited at a barrier for {self._barrier_seconds:g} s"
+                    return RuntimeError(waited), True
+            return results
         finally:
-            stage.job.properties.pop("ironlake.barrier.tasks", None)
-            for worker in running:
-                worker.kill()
-                self._forget(worker)
+            self._abandon(running)
 
     def kill(self, place: int) -> None:
         """End one of the workers, as a machine that fails would."""
@@ -222,27 +233,41 @@ class Pool:
                 return
             worker = workers[place % len(workers)]
             self._killed.add(worker.name)
-        worker.kill()
+            worker.kill()
+            if worker in self._idle:
+                self._idle.remove(worker)
+                worker.end()
+                self._forget(worker)
+
+    def bury(self) -> None:
+        """Notice which idle workers are gone, and what is lost with them."""
+        with self._changed:
+            for worker in [worker for worker in self._idle if worker.connection.poll()]:
+                self._idle.remove(worker)  # an idle worker has nothing to say but that it is gone
+                self._forget(worker)
 
     def stop(self) -> None:
-        """End all workers."""
+        """End all workers; jobs of other threads notice."""
         with self._changed:
+            self._is_stopped = True
             for worker in self._workers:
                 worker.kill()
+            for worker in self._idle:
                 worker.connection.close()
             self._workers.clear()
             self._idle.clear()
+            self._changed.notify_all()
         self._server.stop()
 
     def _take(self, wait_for_one: bool, stage: Stage) -> Worker | None:
         """An idle worker, or a new one if there may be more; waits for one if asked to."""
         with self._changed:
             while True:
-                while self._idle:
-                    worker = self._idle.pop()
-                    if not worker.connection.poll():  # an idle worker has nothing to say but that it is gone
-                        return worker
-                    self._forget(worker)
+                if self._is_stopped:
+                    raise JobCancelled(f"Job {stage.job.id} cancelled because SparkContext was shut down")
+                self.bury()
+                if self._idle:
+                    return self._idle.pop()
                 if len(self._workers) < self.slots:
                     name = f"worker-{next(self._names)}"
                     worker = Worker(name, *self._server.fork(name))
@@ -253,41 +278,70 @@ class Pool:
                 self._changed.wait(_INTERVAL)
                 stage.job.check()
 
-    def _give_back(self, worker: Worker) -> None:
+    def _give_back(self, worker: Worker, outcome: Outcome | None) -> None:
+        """A worker has no task any more; it is replaced if it has become too large."""
+        size = outcome.metrics.resident_bytes if outcome is not None else None
+        if size is not None and size > self._most_memory:
+            worker.end()
+            self._forget(worker, keeps=True)
+            return
         with self._changed:
-            self._idle.append(worker)
+            if not self._is_stopped:
+                self._idle.append(worker)
             self._changed.notify_all()
 
-    def _forget(self, worker: Worker) -> None:
-        """A worker is gone, and with it what it kept."""
+    def _forget(self, worker: Worker, keeps: bool = False) -> None:
+        """A worker is gone, and what it kept with it, unless that is known to be whole."""
         with self._changed:
             self._workers.discard(worker)
             worker.connection.close()
             self._changed.notify_all()
-        self._lost(worker.name)
+        if not keeps:
+            self._lost(worker.name)
+
+    def _abandon(self, running: dict[Worker, Attempt]) -> None:
+        """End the workers whose tasks nobody waits for any more."""
+        for worker in running:
+            worker.kill()
+        for worker, task in running.items():
+            worker.end()
+            self._drop(task, KILLED, task.stage.job.cancelled or "its result is not needed any more")
+            self._forget(worker, keeps=True)
+        running.clear()
+
+    def _drop(self, task: Attempt, status: str, reason: str) -> None:
+        """Write down that a try of a task did not succeed, and remove its files."""
+        remove_files(task.assignment)
+        self._events.end(task, status, reason)
 
     def _begin(
-        self, worker: Worker, stage: Stage, assignment: Assignment, attempt: int, running: dict[Worker, _Running]
+        self, worker: Worker, stage: Stage, assign: Assign, split: int, attempt: int, running: dict[Worker, Attempt]
     ) -> None:
+        """Give a worker a task."""
+        try:
+            assignment = assign(split, worker.name)
+        except BaseException:
+            self._give_back(worker, None)
+            raise
         assignment.attempt = attempt
+        running[worker] = self._events.begin(stage, assignment, self._is_elsewhere(split, running))
         root, paths = self._files()
         if worker.files != len(paths) + 1:
             worker.send("files", root, paths)
             worker.files = len(paths) + 1
-        key = stage.id, id(stage)
+        key = stage.id, stage.serial
         if key not in worker.stages:
             worker.send("stage", key, stage.binary)
             worker.stages.append(key)
         sys.stdout.flush()
         worker.send("task", key, assignment)
-        running[worker] = _Running(assignment, time.monotonic())
 
-    def _answering(self, running: dict[Worker, _Running]) -> list[Worker]:
+    def _answering(self, running: dict[Worker, Attempt]) -> list[Worker]:
         """The workers that have something to say, after waiting a little."""
         ready = set(wait([worker.connection for worker in running], _INTERVAL))
         return [worker for worker in running if worker.connection in ready]
 
-    def _bury(self, worker: Worker, split: int, losses: Counter[int], failures: Counter[int], tries: int) -> None:
+    def _count_loss(self, worker: Worker, split: int, losses: Counter[int], failures: Counter[int], tries: int) -> None:
         """Decide what it means that a worker has ended while it ran a task.
 
         Raises
@@ -295,7 +349,6 @@ class Pool:
         WorkerLost
             The task has ended too many workers.
         """
-        self._forget(worker)
         if worker.name in self._killed:
             return
         losses[split] += 1
@@ -309,25 +362,15 @@ class Pool:
             raise WorkerLost(f"{losses[split]} workers ended by {ended} while they computed partition {split}{hint}")
 
     @staticmethod
-    def _is_elsewhere(split: int, running: dict[Worker, _Running]) -> bool:
+    def _is_elsewhere(split: int, running: dict[Worker, Attempt]) -> bool:
         return any(task.assignment.split == split for task in running.values())
 
-    def _end_twins(self, split: int, running: dict[Worker, _Running]) -> None:
-        for worker in [worker for worker, task in running.items() if task.assignment.split == split]:
+    def _end_twins(self, split: int, running: dict[Worker, Attempt]) -> None:
+        twins = {worker: task for worker, task in running.items() if task.assignment.split == split}
+        for worker in twins:
             del running[worker]
-            worker.kill()
-            self._forget(worker)
+        self._abandon(twins)
 
-    def _slow(self, count: int, seconds: list[float], running: dict[Worker, _Running]) -> list[int]:
-        """The partitions whose tasks run much longer than others did and have no twin."""
-        rule = self._speculation
-        if not seconds or len(seconds) < rule.quantile * count:
-            return []
-        limit = max(rule.multiplier * statistics.median(seconds), rule.least_seconds)
-        tasks = Counter(task.assignment.split for task in running.values())
-        now = time.monotonic()
-        return [
-            task.assignment.split
-            for task in running.values()
-            if now - task.since > limit and tasks[task.assignment.split] == 1
-        ]
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

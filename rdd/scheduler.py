@@ -10,92 +10,31 @@ Source: Zaharia and others: Resilient Distributed Datasets, NSDI (2012), section
 from __future__ import annotations
 
 import itertools
+import os
 import threading
+import warnings
+import weakref
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .lineage import Narrow, Node, Wide
 from .segments import Section
 from .shuffle import FetchFailed, Shuffled
+from .stages import Job, Stage, StageStatus
 from .task import Assignment, KeptLost, Key, Outcome, ResultWork, ShuffleWork, dump_stage
 
 if TYPE_CHECKING:
     from .blocks import Blocks
+    from .events import EventLog
     from .execution import Execution
     from .streams import Stream
 
-#: How often a stage is run again because outputs were lost.
-MOST_RESUBMISSIONS = 4
-
-
-class JobCancelled(Exception):
-    """The job was cancelled while it ran."""
-
-
-@dataclass
-class Job:
-    """An action that runs.
-
-    Attributes
-    ----------
-    id : int
-        Its number.
-    properties : dict of str to str
-        Local properties of the thread that started it.
-    group : str or None
-        Its job group.
-    tags : set of str
-        Its tags.
-    stages : list of int
-        The stages that were run for it.
-    status : str
-        RUNNING, SUCCEEDED or FAILED.
-    """
-
-    id: int
-    properties: dict[str, str]
-    group: str | None = None
-    tags: frozenset[str] = frozenset()
-    stages: list[int] = field(default_factory=list)
-    status: str = "RUNNING"
-    cancelled: str | None = None
-
-    def check(self) -> None:
-        """Raise what there is to raise if somebody has cancelled the job."""
-        if self.cancelled is not None:
-            raise JobCancelled(f"Job {self.id} cancelled {self.cancelled}")
-
-
-@dataclass
-class Stage:
-    """Tasks that run alike on partitions of a node.
-
-    Attributes
-    ----------
-    id, attempt : int
-        Its number, and which try this is.
-    node : Node
-        Whose partitions are computed.
-    work : ResultWork or ShuffleWork
-        What is done with them.
-    splits : list of int
-        Which partitions.
-    binary : bytes
-        Node and work, as tasks get them.
-    """
-
-    id: int
-    attempt: int
-    node: Node
-    work: ResultWork | ShuffleWork
-    splits: list[int]
-    job: Job
-    binary: bytes = b""
-    is_barrier: bool = False
-    active: int = 0
-    completed: int = 0
-    failed: int = 0
+#: Seconds between looks at whether a job was cancelled.
+_INTERVAL = 0.1
+#: Jobs and stages that are remembered.
+_REMEMBERED = 1000
 
 
 class Scheduler:
@@ -109,20 +48,36 @@ class Scheduler:
         What runs tasks.
     count : callable
         Takes what tasks have added to accumulators.
+    events : EventLog
+        Told about all tasks.
     folder : str
         Where tasks write files.
+    most_resubmissions : int
+        How often a stage is tried without any progress, because what others have left is lost.
     """
 
     def __init__(
-        self, blocks: Blocks, execution: Execution, count: Callable[[Outcome, int], None], folder: str
+        self,
+        blocks: Blocks,
+        execution: Execution,
+        count: Callable[[Outcome, int], None],
+        events: EventLog,
+        folder: str,
+        most_resubmissions: int,
     ) -> None:
-        self.blocks, self.execution, self._count, self._folder = blocks, execution, count, folder
+        self.blocks, self.execution, self.events = blocks, execution, events
+        self._count, self._folder, self._most_resubmissions = count, folder, most_resubmissions
         self.outputs: dict[int, dict[int, list[list[Section]]]] = {}
         self.jobs: dict[int, Job] = {}
-        self.stages: dict[int, Stage] = {}
-        self._job_ids, self._stage_ids, self._task_numbers = itertools.count(), itertools.count(), itertools.count()
+        self.stages: dict[int, StageStatus] = {}
+        self._job_ids, self._stage_ids, self._serials = itertools.count(), itertools.count(), itertools.count()
+        self._task_numbers = itertools.count()
         self._shuffle_stages: dict[int, int] = {}
         self._shuffling = threading.RLock()
+        self._unused: deque[Callable[[], None]] = deque()
+        self._has_warned = False
+        self._running = threading.Condition()
+        self._runs = Counter[int]()
 
     def run(
         self,
@@ -142,26 +97,58 @@ class Scheduler:
             Whatever the user's functions raise.
         """
         self.jobs[job.id] = job
+        _shorten(self.jobs)
+        self._clean()
         missing = list(dict.fromkeys(splits))
         stage_id = next(self._stage_ids)
+        attempt = vain = 0
+        with self._running:
+            self._runs[threading.get_ident()] += 1
         try:
-            for attempt in itertools.count():
+            while missing:
+                self.execution.pool.bury()
                 self._prepare(node, missing, job)
-                stage = Stage(stage_id, attempt, node, ResultWork(function), missing, job)
+                stage = Stage(stage_id, attempt, next(self._serials), node, ResultWork(function), missing, job)
                 done: set[int] = set()
                 try:
                     for split, outcome in self._tasks(stage):
                         done.add(split)
                         handle(split, outcome.value)
                 except (FetchFailed, KeptLost) as error:
-                    self._lose(error, attempt)
-                    missing = [split for split in missing if split not in done]
-                    continue
-                break
+                    attempt, vain = attempt + 1, 0 if done else vain + 1
+                    self._lose(error, vain)
+                missing = [split for split in missing if split not in done]
             job.status = "SUCCEEDED"
+            self.events.note_lineage(node, self.blocks)
         except BaseException:
             job.status = "FAILED"
             raise
+        finally:
+            with self._running:
+                self._runs[threading.get_ident()] -= 1
+                self._running.notify_all()
+            self._clean()
+
+    def cancel(self, chosen: Callable[[Job], bool], reason: str) -> None:
+        """Cancel the running jobs that are chosen."""
+        for job in list(self.jobs.values()):
+            if job.status == "RUNNING" and job.cancelled is None and chosen(job):
+                job.cancelled = reason
+
+    def wait_for_others(self, seconds: float) -> None:
+        """Wait until the jobs of other threads have ended."""
+        own = threading.get_ident()
+        with self._running:
+            self._running.wait_for(lambda: sum(self._runs.values()) == self._runs[own], seconds)
+
+    def when_unused(self, thing: object, clean: Callable[[], None]) -> None:
+        """Do something, before or after some job, when a node is not referred to any more."""
+        weakref.finalize(thing, self._unused.append, clean).atexit = False
+
+    def _clean(self) -> None:
+        """Remove what belongs to nodes that are gone."""
+        while self._unused:
+            self._unused.popleft()()
 
     def new_job(self, properties: dict[str, str], group: str | None, tags: Iterable[str]) -> Job:
         """A job that has not begun."""
@@ -169,25 +156,32 @@ class Scheduler:
 
     def _prepare(self, node: Node, splits: Sequence[int], job: Job) -> None:
         """Complete the shuffles that partitions of a node need, those first that others need."""
-        with self._shuffling:  # jobs of other threads wait, rather than run the same stage
+        while not self._shuffling.acquire(timeout=_INTERVAL):  # jobs of other threads do not run the same stage
+            job.check()
+        try:
             for wide in self._wide(node, splits):
                 self._complete(wide, job)
+        finally:
+            self._shuffling.release()
 
     def _complete(self, wide: Wide, job: Job) -> None:
         """Run the missing tasks of the map side of a shuffle."""
-        outputs = self.outputs.setdefault(wide.shuffle_id, {})
-        for attempt in itertools.count():
-            missing = [split for split in range(wide.parent.partitions) if split not in outputs]
-            if not missing:
-                return
+        if wide.shuffle_id not in self.outputs:
+            self.outputs[wide.shuffle_id] = {}
+            self._shuffle_stages[wide.shuffle_id] = next(self._stage_ids)
+        stage_id, outputs = self._shuffle_stages[wide.shuffle_id], self.outputs[wide.shuffle_id]
+        work = ShuffleWork(wide.shuffle_id, wide.partitioner)
+        attempt = vain = 0
+        while missing := [split for split in range(wide.parent.partitions) if split not in outputs]:
             self._prepare(wide.parent, missing, job)
-            stage_id = self._shuffle_stages.setdefault(wide.shuffle_id, next(self._stage_ids))
-            work = ShuffleWork(wide.shuffle_id, wide.partitioner)
+            before = len(outputs)
+            stage = Stage(stage_id, attempt, next(self._serials), wide.parent, work, missing, job)
             try:
-                for split, outcome in self._tasks(Stage(stage_id, attempt, wide.parent, work, missing, job)):
+                for split, outcome in self._tasks(stage):
                     outputs[split] = outcome.value
             except (FetchFailed, KeptLost) as error:
-                self._lose(error, attempt)
+                attempt, vain = attempt + 1, 0 if len(outputs) > before else vain + 1
+                self._lose(error, vain)
 
     def _wide(self, node: Node, splits: Iterable[int]) -> list[Wide]:
         """The shuffles on which partitions of a node depend, up to those that are kept."""
@@ -213,16 +207,20 @@ class Scheduler:
         """Run the tasks of a stage; each partition with what came of it, as they are done."""
         if stage.id not in stage.job.stages:
             stage.job.stages.append(stage.id)
-        self.stages[stage.id] = stage
+        self.stages[stage.id] = stage.status
+        _shorten(self.stages)
         stage.binary = dump_stage(stage.node, stage.work)
         nodes = list(_nodes(stage.node))
-        levels = {each.id: each.level for each in nodes}
+        by_number = {each.id: each for each in nodes}
         stage.is_barrier = any(each.is_barrier for each in nodes)
         for assignment, outcome in self.execution.run(
             stage, lambda split, worker: self._assignment(stage, split, worker)
         ):
             for key, content in outcome.kept.items():
-                self.blocks.put(key, content, assignment.worker or "driver", levels[key[0]])
+                self.blocks.put(key, content, assignment.worker or "driver", by_number[key[0]].level)
+            if outcome.metrics.is_overflowing and not self._has_warned:
+                self._has_warned = True
+                warnings.warn("there is no more room in shared memory; shuffles go to the disk", stacklevel=2)
             self._count(outcome, assignment.split)
             yield assignment.split, outcome
 
@@ -240,8 +238,7 @@ class Scheduler:
                 kept[key] = block.content if worker is None else self.blocks.in_files(key, self._folder)
                 continue
             if isinstance(node, Shuffled):
-                outputs = self.outputs.get(node.shuffle_id, {})
-                inputs[key] = [(map_split, outputs[map_split][part]) for map_split in sorted(outputs)]
+                inputs[key] = self._sections(node, part)
             elif (given := node.inputs(part)) is not None:
                 inputs[key] = given
             for dependency in node.dependencies:
@@ -251,22 +248,58 @@ class Scheduler:
         properties = stage.job.properties
         return Assignment(stage.id, stage.attempt, split, 0, number, inputs, kept, self._folder, properties, worker)
 
+    def _sections(self, node: Shuffled, part: int) -> list[tuple[int, list[Section]]]:
+        """What a partition reads of a shuffle, in the order of the partitions that wrote it.
+
+        Raises
+        ------
+        FetchFailed
+            The shuffle is not complete (any more): it was not needed as long as a partition was kept that now is not.
+        """
+        outputs = self.outputs.get(node.shuffle_id, {})
+        found = []
+        for map_split in range(node.map_splits):
+            if (sections := outputs.get(map_split)) is None:
+                raise FetchFailed(node.shuffle_id, map_split, "it is not there any more")
+            found.append((map_split, sections[part]))
+        return found
+
     def forget(self, shuffle_id: int) -> None:
         """Remove the outputs of a shuffle."""
-        from pathlib import Path
-
         for sections in self.outputs.pop(shuffle_id, {}).values():
-            for path in {section.path for part in sections for section in part}:
-                Path(path).unlink(missing_ok=True)
+            _remove(sections)
 
-    def _lose(self, error: FetchFailed | KeptLost, attempt: int) -> None:
-        """Forget what a task has left that is gone, so that it is computed again."""
-        if attempt + 1 >= MOST_RESUBMISSIONS:
-            raise RuntimeError(f"a stage failed {attempt + 1} times, last because {error}") from error
+    def _lose(self, error: FetchFailed | KeptLost, vain: int) -> None:
+        """Forget what a task has missed, and what else of its kind is gone, so that it is computed again."""
+        if vain >= self._most_resubmissions:
+            raise RuntimeError(f"a stage failed {vain} times without any progress, last because {error}") from error
         if isinstance(error, KeptLost):
             self.blocks.remove((error.node, error.split))
-        else:
-            self.outputs.get(error.shuffle_id, {}).pop(error.map_split, None)
+            self.blocks.remove_missing(error.node)
+            return
+        outputs = self.outputs.get(error.shuffle_id, {})
+        gone = [split for split, sections in outputs.items() if split == error.map_split or not _exists(sections)]
+        for split in gone:
+            _remove(outputs.pop(split))
+
+
+def _paths(sections: list[list[Section]]) -> set[str]:
+    return {section.path for part in sections for section in part}
+
+
+def _exists(sections: list[list[Section]]) -> bool:
+    return all(os.path.exists(path) for path in _paths(sections))
+
+
+def _remove(sections: list[list[Section]]) -> None:
+    for path in _paths(sections):
+        Path(path).unlink(missing_ok=True)
+
+
+def _shorten(remembered: dict[int, Any]) -> None:
+    """Forget the first of very many."""
+    while len(remembered) > _REMEMBERED:
+        remembered.pop(next(iter(remembered)), None)
 
 
 def _nodes(root: Node) -> Iterator[Node]:

@@ -54,7 +54,7 @@ class Shuffled(Node):
 
     def __init__(self, id: int, parent: Node, shuffle_id: int, partitioner: Partitioner) -> None:
         super().__init__(id, partitioner.numPartitions, (Wide(parent, shuffle_id, partitioner),), partitioner)
-        self.shuffle_id = shuffle_id
+        self.shuffle_id, self.map_splits = shuffle_id, parent.partitions
 
     def compute(self, split: int, task: Task) -> Stream:
         return Batches(self._read(task.input(self, split), task))

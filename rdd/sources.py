@@ -26,7 +26,7 @@ class Parallelized(Node):
         self.rows = sum(map(len, slices))
 
     def compute(self, split: int, task: Task) -> Stream:
-        return Batches(task.input(self, split))
+        return Batches(task.metrics.read(task.input(self, split)))
 
     def inputs(self, split: int) -> list[Batch]:
         return self._slices[split]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,8 +43,14 @@ class Storing(Base):
         """
         if self._node.level.keeps and storageLevel != self._node.level:
             raise ValueError("Cannot change storage level of an RDD after it was already assigned a level")
-        self._node.level = storageLevel
+        if not self._node.level.keeps:
+            self._keep(storageLevel)
         return self  # type: ignore[return-value]
+
+    def _keep(self, level: StorageLevel) -> None:
+        self._node.level = level
+        forget = functools.partial(self.context._blocks.remove_rdd, self._node.id)
+        self.context._scheduler.when_unused(self._node, forget)
 
     def unpersist(self, blocking: bool = False) -> RDD:
         """Keep the partitions no longer."""
@@ -72,7 +80,7 @@ class Storing(Base):
         if self._node.checkpoint is None:
             self._node.checkpoint = "local"
             if not self._node.level.keeps:
-                self._node.level = StorageLevel.MEMORY_AND_DISK
+                self._keep(StorageLevel.MEMORY_AND_DISK)
 
     def isCheckpointed(self) -> bool:
         """Whether the RDD was written and its lineage is forgotten."""
@@ -123,7 +131,11 @@ class Storing(Base):
             self.context.runJob(rdd, lambda elements: [sum(1 for _ in elements)])  # keeps what is not kept yet
         else:
             path = Path(self.context.getCheckpointDir() or "", f"rdd-{rdd.id()}")
-            rdd.saveAsPickleFile(str(path))
+            try:
+                rdd.saveAsPickleFile(str(path))
+            except BaseException:
+                shutil.rmtree(path, ignore_errors=True)
+                raise
             rdd._node.checkpoint_path = str(path)
 
 

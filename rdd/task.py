@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import pickle
-import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .batches import Batch
 from .running import running_task, set_running
-from .segments import MissingSegment, Section, SegmentWriter, read_section
+from .segments import OVERFLOW, MissingSegment, Section, SegmentWriter, read_section
 from .shuffle import write_output
 from .streams import Batches, Stream
 
@@ -26,15 +25,48 @@ Key = tuple[int, int]
 
 @dataclass
 class Metrics:
-    """What a task did, as the event log has it."""
+    """What a task did, as the event log has it; None is not known.
+
+    Attributes
+    ----------
+    run_ms, deserialize_ms : int
+        Milliseconds that it took, without and for reading the stage.
+    cpu_ns : int
+        Nanoseconds of CPU of its thread.
+    input_rows, input_bytes : int
+        What it read from collections of the driver, files and kept partitions.
+    shuffle_read_bytes, shuffle_write_bytes : int
+        What it read and wrote of shuffles.
+    spill_mem_bytes, spill_disk_bytes : int
+        What it moved out of memory: its size there, and on disk.
+    peak_mem_bytes, resident_bytes : int or None
+        The most memory that the worker process had, and what it has at the end.
+    is_overflowing : bool
+        Whether a file went to the disk since there was no room in shared memory.
+    tier : str
+        What computed it.
+    """
 
     run_ms: int = 0
+    deserialize_ms: int = 0
     cpu_ns: int = 0
     input_rows: int = 0
+    input_bytes: int = 0
     shuffle_read_bytes: int = 0
     shuffle_write_bytes: int = 0
-    peak_mem_bytes: int = 0
+    spill_mem_bytes: int = 0
+    spill_disk_bytes: int = 0
+    peak_mem_bytes: int | None = None
+    resident_bytes: int | None = None
+    is_overflowing: bool = False
     tier: str = ""
+
+    def read(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Count batches that come from where lineage begins, or from kept partitions."""
+        for batch in batches:
+            self.input_rows += len(batch)
+            self.input_bytes += batch.nbytes
+            yield batch
 
 
 @dataclass
@@ -121,7 +153,7 @@ class Storage:
         for kept in (self.made, self._assignment.kept):
             if key in kept:
                 try:
-                    return Batches(list(_read(kept[key])))
+                    return Batches(list(task.metrics.read(_read(kept[key]))))
                 except MissingSegment as error:
                     raise KeptLost(*key, str(error)) from None
         batches = list(node.compute(split, task).batches())
@@ -174,16 +206,18 @@ class Task:
         """Compute what the stage says of the partition."""
         from .accumulators import updates_of
 
-        before, wall, cpu = running_task(), time.perf_counter(), time.thread_time_ns()
+        before, started, cpu = running_task(), time.perf_counter(), time.thread_time_ns()
+        loaded = started
         set_running(self)
         try:
             node, work = load_stage(binary)
+            loaded = time.perf_counter()
             value = work(node, self)
         finally:
             set_running(before)
-            self.metrics.run_ms = round((time.perf_counter() - wall) * 1000)
+            self.metrics.deserialize_ms = round((loaded - started) * 1000)
+            self.metrics.run_ms = round((time.perf_counter() - loaded) * 1000)
             self.metrics.cpu_ns = time.thread_time_ns() - cpu
-            self.metrics.peak_mem_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return Outcome(value, self.storage.made, updates_of(self.accumulators), self.metrics)
 
 
@@ -211,6 +245,14 @@ class ShuffleWork:
         told = task.assignment
         name = f"shuffle-{self.shuffle_id}-{told.split}-{told.number}"
         return write_output(Wide(node, self.shuffle_id, self.partitioner), told.split, Path(told.folder, name), task)
+
+
+def remove_files(assignment: Assignment) -> None:
+    """Remove what a try of a task that did not succeed has left in the folder: files, whole and unfinished ones."""
+    for folder in (Path(assignment.folder), Path(assignment.folder, OVERFLOW)):
+        for path in folder.glob(f"*-{assignment.number}*") if folder.is_dir() else ():
+            if path.name.split(".")[0].endswith(f"-{assignment.number}"):
+                path.unlink(missing_ok=True)
 
 
 def dump_stage(node: Node, work: ResultWork | ShuffleWork) -> bytes:

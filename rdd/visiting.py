@@ -7,7 +7,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .scheduler import Stage
+    from .stages import Stage
 
 #: Modules whose functions neither wait, nor end the process, nor ask which process it is.
 _HARMLESS = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import signal
 import sys
 from collections import OrderedDict
 from multiprocessing.connection import Connection
@@ -20,6 +22,7 @@ _STAGES = 16
 
 def main(name: str, connection: Connection) -> int:
     """Run tasks until the driver says that there are no more; the exit status."""
+    _end_with_parent()
     stages: OrderedDict[tuple[int, int], bytes] = OrderedDict()
     while True:
         try:
@@ -43,6 +46,14 @@ def main(name: str, connection: Connection) -> int:
             sys.stdout.flush()
 
 
+def _end_with_parent() -> None:
+    """Let the system end this process if the one that it was forked from ends."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def _answer(binary: bytes, assignment: Assignment, connection: Connection) -> bytes:
     """Run a task: what came of it, pickled."""
     running = Task(assignment)
@@ -58,7 +69,25 @@ def _answer(binary: bytes, assignment: Assignment, connection: Connection) -> by
     if "ironlake.barrier.tasks" in assignment.properties:
         running.barrier = gather
     try:
+        forget_peak()
         outcome: Any = running.run(binary)
+        running.metrics.peak_mem_bytes, running.metrics.resident_bytes = memory()
         return cloudpickle.dumps(("done", outcome))  # type: ignore[no-any-return]
     except BaseException as error:
         return described(error, assignment)
+
+
+def forget_peak() -> None:
+    """Begin anew to look how much memory the process has at most, where the system can do that."""
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def memory() -> tuple[int | None, int | None]:
+    """Bytes of memory that the process had at most, and has now; None where nobody knows."""
+    sizes: dict[str, int] = {}
+    with contextlib.suppress(OSError), open("/proc/self/status") as file:
+        sizes = {
+            line.split(":")[0]: int(line.split()[1]) * 1024 for line in file if line.startswith(("VmHWM", "VmRSS"))
+        }
+    return sizes.get("VmHWM"), sizes.get("VmRSS")

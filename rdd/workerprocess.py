@@ -1,0 +1,54 @@
+"""A worker process, as the driver sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+from collections import deque
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+#: Seconds that a process that was killed may take to end.
+_LONGEST = 5.0
+
+
+@dataclass(eq=False)
+class Worker:
+    """A process, and the connection to it."""
+
+    name: str
+    pid: int
+    connection: Connection
+    stages: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=16))
+    files: int = 0
+
+    def send(self, *message: Any) -> None:
+        """Send a message; that the worker is gone is noticed when it does not answer."""
+        try:
+            self.connection.send_bytes(pickle.dumps(message))
+        except OSError:
+            pass
+
+    def receive(self) -> Any:
+        """The next message; None if the worker is gone."""
+        try:
+            return pickle.loads(self.connection.recv_bytes())
+        except (EOFError, OSError):
+            return None
+
+    def kill(self) -> None:
+        """End the process, whatever it does."""
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def end(self) -> None:
+        """End the process, and wait until it is gone, and with it the files that it was writing."""
+        self.kill()
+        with contextlib.suppress(OSError):
+            while self.connection.poll(_LONGEST) and self.receive() is not None:
+                pass
