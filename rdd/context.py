@@ -30,10 +30,11 @@ from .forkserver import ForkServer
 from .jobs import JobControl
 from .levels import StorageLevel
 from .pool import Pool
+from .progress import showing
 from .rdd import RDD
 from .reading import Reading
 from .scheduler import Scheduler
-from .segments import segment_folders
+from .segments import segment_folder
 from .sources import Empty, Parallelized, slices_of
 from .speculation import Speculation
 from .status import StatusTracker
@@ -123,27 +124,34 @@ class SparkContext(Reading, JobControl, AddedFiles):
             self.applicationId = f"local-{self.startTime}"
             self._conf.set("spark.app.id", self.applicationId).setIfMissing("spark.executor.id", "driver")
             self._conf.set("spark.app.startTime", self.startTime)
+            number = self._conf.number
+            memory = number("spark.driver.memory", 4 << 30) * number("spark.memory.fraction", 0.6)
+            self._defaults = int(number("spark.default.parallelism", slots))
+            resubmissions = int(number("spark.stage.maxConsecutiveAttempts", 4))
+            seconds = number("spark.barrier.sync.timeout", 365 * 86_400)
+            settings = self._speculation(), seconds, number("spark.executor.pyspark.memory", math.inf)
+            self._events = self._new_log()
             self._folder = Path(tempfile.mkdtemp(prefix="ironlake-rdd-", dir=self._conf.get("spark.local.dir")))
-            self._segments = segment_folders(self._folder)[0]
+            self._segments = segment_folder(self._folder)
             self._checkpoints: str | None = None
             self._ids, self._shuffles, self._accumulator_ids = itertools.count(), itertools.count(), itertools.count()
             self._accumulators: dict[int, Accumulator[Any]] = {}
-            self._defaults = int(self._conf.number("spark.default.parallelism", slots))
-            number = self._conf.number
-            memory = number("spark.driver.memory", 4 << 30) * number("spark.memory.fraction", 0.6)
             self._blocks = Blocks(int(memory), self._folder / "spilled")
-            self._events = self._new_log()
-            self._pool = self._new_pool(slots)
+            self._pool = self._new_pool(slots, *settings)
             self._scheduler = Scheduler(
                 self._blocks, Execution(self._pool, self._events, tries), self._count, self._events,
-                str(self._segments), int(number("spark.stage.maxConsecutiveAttempts", 4)),
+                str(self._segments), resubmissions, showing(self._conf.get("spark.ui.showConsoleProgress") != "false"),
             )  # fmt: skip
             self._begin_files()
             self._local = threading.local()
             SparkContext._active_spark_context = self
             atexit.register(self.stop)
-        for path in pyFiles or ():
-            self.addPyFile(path)
+        try:
+            for path in pyFiles or ():
+                self.addPyFile(path)
+        except BaseException:
+            self.stop()
+            raise
 
     def _new_log(self) -> EventLog:
         folder = self._conf.get("spark.eventLog.dir")
@@ -156,22 +164,21 @@ class SparkContext(Reading, JobControl, AddedFiles):
             )
         return EventLog(self.applicationId, int(self._conf.number("ironlake.events", 100_000)), folder)
 
-    def _new_pool(self, slots: int) -> Pool:
+    def _speculation(self) -> Speculation:
         number = self._conf.number
-        speculation = Speculation(
+        return Speculation(
             self._conf.get("spark.speculation") == "true",
             number("spark.speculation.multiplier", 3.0),
             number("spark.speculation.quantile", 0.9),
             number("spark.speculation.minTaskRuntime", 0.1),
         )
+
+    def _new_pool(self, slots: int, speculation: Speculation, barrier_seconds: float, most_memory: float) -> Pool:
         prefix = "spark.executorEnv."
         variables = {name[len(prefix) :]: value for name, value in self._conf.getAll() if name.startswith(prefix)}
         server = ForkServer([self._folder, self._segments], variables)
-        seconds = number("spark.barrier.sync.timeout", 365 * 86_400)
-        memory = number("spark.executor.pyspark.memory", math.inf)
-        return Pool(
-            slots, server, speculation, self._events, self._blocks.remove_worker, self._files_of_tasks, seconds, memory
-        )
+        lose, files = self._blocks.remove_worker, self._files_of_tasks
+        return Pool(slots, server, speculation, self._events, lose, files, barrier_seconds, most_memory)
 
     def killWorker(self, i: int) -> None:
         """End a worker process, as a machine that fails would; what it kept is computed again when it is needed."""

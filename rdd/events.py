@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pyarrow as pa
 
     from .blocks import Blocks
@@ -85,13 +83,11 @@ class EventLog:
         self._known: set[int] = set()
         self._most = most
         self._lock = threading.Lock()
-        self.listeners: list[Callable[[Stage], None]] = []
 
     def begin(self, stage: Stage, assignment: Assignment, is_twin: bool = False) -> Attempt:
         """A task is about to run."""
         with self._lock:
             stage.status.active += 1
-        self._tell(stage)
         return Attempt(stage, assignment, is_twin)
 
     def end(self, attempt: Attempt, status: str, reason: object = None, metrics: Metrics | None = None) -> None:
@@ -106,13 +102,8 @@ class EventLog:
             if self._folder is not None:
                 self._unsaved.append(row)
             is_full = len(self._unsaved) >= self._most
-        self._tell(attempt.stage)
         if is_full:
             self.save()
-
-    def _tell(self, stage: Stage) -> None:
-        for listener in self.listeners:
-            listener(stage)
 
     def _row(self, attempt: Attempt, status: str, reason: object, metrics: Metrics | None) -> tuple[Any, ...]:
         told, did = attempt.assignment, metrics

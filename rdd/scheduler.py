@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .blocks import Blocks
     from .events import EventLog
     from .execution import Execution
+    from .progress import Showing
     from .streams import Stream
 
 #: Seconds between looks at whether a job was cancelled.
@@ -54,6 +55,8 @@ class Scheduler:
         Where tasks write files.
     most_resubmissions : int
         How often a stage is tried without any progress, because what others have left is lost.
+    showing : callable
+        Shows a job to the user.
     """
 
     def __init__(
@@ -64,9 +67,11 @@ class Scheduler:
         events: EventLog,
         folder: str,
         most_resubmissions: int,
+        showing: Showing,
     ) -> None:
         self.blocks, self.execution, self.events = blocks, execution, events
         self._count, self._folder, self._most_resubmissions = count, folder, most_resubmissions
+        self.showing = showing
         self.outputs: dict[int, dict[int, list[list[Section]]]] = {}
         self.jobs: dict[int, Job] = {}
         self.stages: dict[int, StageStatus] = {}
@@ -99,25 +104,11 @@ class Scheduler:
         self.jobs[job.id] = job
         _shorten(self.jobs)
         self._clean()
-        missing = list(dict.fromkeys(splits))
-        stage_id = next(self._stage_ids)
-        attempt = vain = 0
         with self._running:
             self._runs[threading.get_ident()] += 1
         try:
-            while missing:
-                self.execution.pool.bury()
-                self._prepare(node, missing, job)
-                stage = Stage(stage_id, attempt, next(self._serials), node, ResultWork(function), missing, job)
-                done: set[int] = set()
-                try:
-                    for split, outcome in self._tasks(stage):
-                        done.add(split)
-                        handle(split, outcome.value)
-                except (FetchFailed, KeptLost) as error:
-                    attempt, vain = attempt + 1, 0 if done else vain + 1
-                    self._lose(error, vain)
-                missing = [split for split in missing if split not in done]
+            with self.showing(job, self.stages):
+                self._results(node, function, splits, job, handle)
             job.status = "SUCCEEDED"
             self.events.note_lineage(node, self.blocks)
         except BaseException:
@@ -128,6 +119,32 @@ class Scheduler:
                 self._runs[threading.get_ident()] -= 1
                 self._running.notify_all()
             self._clean()
+
+    def _results(
+        self,
+        node: Node,
+        function: Callable[[int, Stream], Any],
+        splits: Sequence[int],
+        job: Job,
+        handle: Callable[[int, Any], None],
+    ) -> None:
+        """Run the last stage of a job until nothing is missing, and before it those that it needs."""
+        missing = list(dict.fromkeys(splits))
+        stage_id = next(self._stage_ids)
+        attempt = vain = 0
+        while missing:
+            self.execution.pool.bury()
+            self._prepare(node, missing, job)
+            stage = Stage(stage_id, attempt, next(self._serials), node, ResultWork(function), missing, job)
+            done: set[int] = set()
+            try:
+                for split, outcome in self._tasks(stage):
+                    done.add(split)
+                    handle(split, outcome.value)
+            except (FetchFailed, KeptLost) as error:
+                attempt, vain = attempt + 1, 0 if done else vain + 1
+                self._lose(error, vain)
+            missing = [split for split in missing if split not in done]
 
     def cancel(self, chosen: Callable[[Job], bool], reason: str) -> None:
         """Cancel the running jobs that are chosen."""

@@ -170,10 +170,10 @@ def _parts(content: pa.Buffer, section: Section) -> Iterator[pa.Buffer]:
         place += 8 + size + -size % 8
 
 
-def segment_folders(disk: Path) -> list[Path]:
-    """Directories for segments, to be removed in the end: one in shared memory if there is room, else one on the disk.
+def segment_folder(disk: Path) -> Path:
+    """The directory where tasks write: one of its own in shared memory if there is room, else one on the disk.
 
-    The first is where tasks write. One in shared memory has a link to the disk, for what it has no room for.
+    One in shared memory has a link to the disk, for what it has no room for.
     """
     on_disk = disk / "segments"
     on_disk.mkdir()
@@ -182,6 +182,6 @@ def segment_folders(disk: Path) -> list[Path]:
         if shutil.disk_usage(shared).free >= _LEAST_SHARED:
             folder = Path(tempfile.mkdtemp(prefix="ironlake-rdd-", dir=shared))
             (folder / OVERFLOW).symlink_to(on_disk)
-            return [folder]
+            return folder
         warnings.warn(f"there is no room in {shared}; shuffles and kept partitions go to {on_disk}", stacklevel=2)
-    return [on_disk]
+    return on_disk

@@ -163,7 +163,10 @@ def main(rows: int, partitions: int, pause: float) -> None:
         counts = Counter(sc.events().slice(before).column("status").to_pylist())
         total += counts["WORKER_LOST"]
         seconds = (time.perf_counter() - started) / runs
-        print(f"{name}: {runs} runs identical, {kills} kills from outside; {calm:.1f} s undisturbed, {seconds:.1f} s", end=" ")
+        print(
+            f"{name}: {runs} runs identical, {kills} kills from outside; {calm:.1f} s undisturbed, {seconds:.1f} s",
+            end=" ",
+        )
         gc.collect()
         sc.parallelize([1]).count()  # whenever a job begins, what nobody refers to is removed
         files = [file for file in os.listdir(sc._segments) if file != "overflow"]

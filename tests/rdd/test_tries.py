@@ -93,7 +93,11 @@ def test_only_tries_that_succeed_count(context_with) -> None:
 
 
 def test_a_slow_task_gets_a_twin(context_with, tmp_path: Path) -> None:
-    settings = {"spark__speculation": "true", "spark__speculation__quantile": 0.5, "spark__speculation__minTaskRuntime": "50ms"}
+    settings = {
+        "spark__speculation": "true",
+        "spark__speculation__quantile": 0.5,
+        "spark__speculation__minTaskRuntime": "50ms",
+    }
     sc = context_with("local[2,2]", **settings)
     added = sc.accumulator(0)
     mark = str(tmp_path / "begun")
@@ -279,7 +283,9 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_left_of_a_driver_that_is_ended(sent: signal.Signals) -> None:
-    driver = subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    driver = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     pid, *folders = driver.stdout.readline().split()
     processes = {int(pid), *children_of(int(pid))}
     assert len(processes) == 3
