@@ -6,7 +6,6 @@ import atexit
 import functools
 import getpass
 import itertools
-import math
 import os
 import pickle
 import shutil
@@ -35,8 +34,8 @@ from .rdd import RDD
 from .reading import Reading
 from .scheduler import Scheduler
 from .segments import segment_folder
+from .settings import Settings
 from .sources import Empty, Parallelized, slices_of
-from .speculation import Speculation
 from .status import StatusTracker
 from .streams import Stream
 from .task import Outcome
@@ -117,31 +116,33 @@ class SparkContext(Reading, JobControl, AddedFiles):
             self._conf.setIfMissing("spark.master", "local[*]").setIfMissing("spark.app.name", "ironlake")
             for name, value in (environment or {}).items():
                 self._conf.set(f"spark.executorEnv.{name}", value)
-            slots, tries = parse_master(self._conf.get("spark.master") or "")
+            settings = Settings.of(self._conf)
             self.master, self.appName = self._conf.get("spark.master"), self._conf.get("spark.app.name")
             self.environment = dict(environment or {})
             self.startTime = int(time.time() * 1000)
             self.applicationId = f"local-{self.startTime}"
             self._conf.set("spark.app.id", self.applicationId).setIfMissing("spark.executor.id", "driver")
             self._conf.set("spark.app.startTime", self.startTime)
-            number = self._conf.number
-            memory = number("spark.driver.memory", 4 << 30) * number("spark.memory.fraction", 0.6)
-            self._defaults = int(number("spark.default.parallelism", slots))
-            resubmissions = int(number("spark.stage.maxConsecutiveAttempts", 4))
-            seconds = number("spark.barrier.sync.timeout", 365 * 86_400)
-            settings = self._speculation(), seconds, number("spark.executor.pyspark.memory", math.inf)
-            self._events = self._new_log()
+            self._defaults = settings.partitions
+            self._events = EventLog(self.applicationId, settings.events, settings.log)
             self._folder = Path(tempfile.mkdtemp(prefix="ironlake-rdd-", dir=self._conf.get("spark.local.dir")))
             self._segments = segment_folder(self._folder)
             self._checkpoints: str | None = None
             self._ids, self._shuffles, self._accumulator_ids = itertools.count(), itertools.count(), itertools.count()
             self._accumulators: dict[int, Accumulator[Any]] = {}
-            self._blocks = Blocks(int(memory), self._folder / "spilled")
-            self._pool = self._new_pool(slots, *settings)
+            self._blocks = Blocks(settings.memory, self._folder / "spilled")
+            server = ForkServer([self._folder, self._segments], settings.variables)
+            self._pool = Pool(settings, server, self._events, self._blocks.remove_worker, self._files_of_tasks)
+            execution = Execution(self._pool, self._events, settings.tries)
             self._scheduler = Scheduler(
-                self._blocks, Execution(self._pool, self._events, tries), self._count, self._events,
-                str(self._segments), resubmissions, showing(self._conf.get("spark.ui.showConsoleProgress") != "false"),
-            )  # fmt: skip
+                settings,
+                self._blocks,
+                execution,
+                self._count,
+                self._events,
+                str(self._segments),
+                showing(settings.has_bars),
+            )
             self._begin_files()
             self._local = threading.local()
             SparkContext._active_spark_context = self
@@ -153,33 +154,6 @@ class SparkContext(Reading, JobControl, AddedFiles):
             self.stop()
             raise
 
-    def _new_log(self) -> EventLog:
-        folder = self._conf.get("spark.eventLog.dir")
-        if self._conf.get("spark.eventLog.enabled") != "true":
-            folder = None
-        elif folder is None:
-            raise ValueError(
-                "SparkContext: spark.eventLog.enabled is true, and spark.eventLog.dir is missing; expected the directory "
-                "of a lake"
-            )
-        return EventLog(self.applicationId, int(self._conf.number("ironlake.events", 100_000)), folder)
-
-    def _speculation(self) -> Speculation:
-        number = self._conf.number
-        return Speculation(
-            self._conf.get("spark.speculation") == "true",
-            number("spark.speculation.multiplier", 3.0),
-            number("spark.speculation.quantile", 0.9),
-            number("spark.speculation.minTaskRuntime", 0.1),
-        )
-
-    def _new_pool(self, slots: int, speculation: Speculation, barrier_seconds: float, most_memory: float) -> Pool:
-        prefix = "spark.executorEnv."
-        variables = {name[len(prefix) :]: value for name, value in self._conf.getAll() if name.startswith(prefix)}
-        server = ForkServer([self._folder, self._segments], variables)
-        lose, files = self._blocks.remove_worker, self._files_of_tasks
-        return Pool(slots, server, speculation, self._events, lose, files, barrier_seconds, most_memory)
-
     def killWorker(self, i: int) -> None:
         """End a worker process, as a machine that fails would; what it kept is computed again when it is needed."""
         self._pool.kill(i)
@@ -187,8 +161,8 @@ class SparkContext(Reading, JobControl, AddedFiles):
     def events(self) -> pa.Table:
         """What each try of each task did, the latest last: a table with the columns of ``rdd_task_trace``.
 
-        With the settings ``spark.eventLog.enabled`` and ``spark.eventLog.dir``, a directory that is a lake, rows are also
-        appended to its table ``rdd_task_trace``, and the RDDs of jobs to ``rdd_lineage_trace``, when the context stops.
+        With ``spark.eventLog.enabled``, rows are also appended to the table ``rdd_task_trace``, and the RDDs of jobs to
+        ``rdd_lineage_trace``, of the lake in the directory ``spark.eventLog.dir`` when the context stops.
         """
         return self._events.table()
 
@@ -424,25 +398,6 @@ class _Listed:
 
 #: Properties of the process; programs ask for the one that there is to know that they run on Spark.
 _properties: dict[str, str] = {"SPARK_SUBMIT": "true"}
-
-
-def parse_master(master: str) -> tuple[int, int]:
-    """The tasks at the same time and the tries of each that a master stands for.
-
-    Raises
-    ------
-    ValueError
-        It is none that runs on one machine.
-    """
-    import re
-
-    if master == "local":
-        return 1, 1
-    found = re.fullmatch(r"local\[\s*(\d+|\*)\s*(?:,\s*(\d+)\s*)?\]", master)
-    if not found or found[1] == "0" or found[2] == "0":
-        raise ValueError(f"SparkContext: master is {master!r}; expected local, local[4], local[*] or local[4,2]")
-    slots = len(os.sched_getaffinity(0)) if found[1] == "*" else int(found[1])
-    return slots, int(found[2] or 1)
 
 
 def _call_site() -> str:

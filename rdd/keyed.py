@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from .batches import Batch
 from .lineage import Narrow, Node, same_split
 from .resultiterable import ResultIterable
+from .spilling import Absorb, by_key, in_order
 from .streams import Batches, Elements, Stream
 from .tiers.grouping import joined
 from .tiers.joining import join_batches
@@ -33,19 +34,23 @@ class Cogrouped(Node):
     def compute(self, split: int, task: Task) -> Stream:
         streams = (dependency.parent.iterator(split, task) for dependency in self.dependencies)
         groups = grouped_values(streams, len(self.dependencies))
-        return Elements((key, tuple(map(ResultIterable, values))) for key, values in groups.items())
+        return Elements((key, tuple(map(ResultIterable, values))) for key, values in groups)
 
 
-def grouped_values(streams: Iterator[Any], width: int) -> dict[Any, tuple[list[Any], ...]]:
+def grouped_values(streams: Iterator[Any], width: int) -> Iterable[tuple[Any, tuple[list[Any], ...]]]:
     """The values of each key in each stream, keys as they first come."""
-    groups: dict[Any, tuple[list[Any], ...]] = {}
-    for place, stream in enumerate(streams):
-        for key, value in stream:
-            found = groups.get(key)
-            if found is None:
-                found = groups[key] = tuple([] for _ in range(width))
-            found[place].append(value)
-    return groups
+
+    def into(place: int) -> Absorb:
+        def absorb(groups: dict[Any, tuple[list[Any], ...]], pairs: Iterable[tuple[Any, Any]]) -> None:
+            for key, value in pairs:
+                found = groups.get(key)
+                if found is None:
+                    found = groups[key] = tuple([] for _ in range(width))
+                found[place].append(value)
+
+        return absorb
+
+    return by_key((into(place), stream) for place, stream in enumerate(streams))
 
 
 class Joined(Node):
@@ -70,7 +75,7 @@ class Joined(Node):
         return Elements(self._pairs(iter(streams)))
 
     def _pairs(self, streams: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
-        for key, (ours, theirs) in grouped_values(streams, 2).items():
+        for key, (ours, theirs) in grouped_values(streams, 2):
             one = ours or ([None] if self.keeps_right else [])
             other = theirs or ([None] if self.keeps_left else [])
             for pair in itertools.product(one, other):
@@ -127,4 +132,4 @@ class Sorted(Node):
             stream = Batches(batches)
         keyfunc = self.keyfunc
         key = (lambda pair: pair[0]) if keyfunc is None else (lambda pair: keyfunc(pair[0]))
-        return Elements(sorted(stream, key=key, reverse=not self.ascending))
+        return Elements(in_order(stream, key, not self.ascending))

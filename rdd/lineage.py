@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .hashing import portable_hash
 from .levels import StorageLevel
+from .spilling import by_key
 from .streams import Batches, Elements, Stream
 from .tiers.columns import TIERED, Tiered
 from .tiers.grouping import reduced
@@ -213,11 +214,12 @@ class Reduced(Node):
                 task.metrics.tier = task.metrics.tier or "T1"
                 return Batches([found])
             stream = Batches(batches)
-        values: dict[Any, Any] = {}
+        return Elements(by_key([(self._absorb, stream)]))
+
+    def _absorb(self, values: dict[Any, Any], pairs: Iterable[tuple[Any, Any]]) -> None:
         user = self.user
-        for key, value in stream:
+        for key, value in pairs:
             values[key] = user(values[key], value) if key in values else value
-        return Elements(values.items())
 
 
 class Union(Node):

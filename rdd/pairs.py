@@ -13,6 +13,7 @@ from .keyed import Cogrouped, Joined, RangePartition, Sorted
 from .lineage import Node, Partitioner, Reduced
 from .resultiterable import ResultIterable
 from .shuffle import Shuffled
+from .spilling import by_key
 
 if TYPE_CHECKING:
     from .rdd import RDD
@@ -63,21 +64,17 @@ class Pairs(Base):
         """
         count = self._reducers(numPartitions)
 
-        def combined(pairs: Iterator[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
-            combiners: dict[Any, Any] = {}
+        def combined(combiners: dict[Any, Any], pairs: Iterable[tuple[Any, Any]]) -> None:
             for key, value in pairs:
                 combiners[key] = mergeValue(combiners[key], value) if key in combiners else createCombiner(value)
-            return combiners.items()
 
-        def merged(pairs: Iterator[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
-            combiners: dict[Any, Any] = {}
+        def merged(combiners: dict[Any, Any], pairs: Iterable[tuple[Any, Any]]) -> None:
             for key, value in pairs:
                 combiners[key] = mergeCombiners(combiners[key], value) if key in combiners else value
-            return combiners.items()
 
-        local = self.mapPartitions(combined, preservesPartitioning=True)  # type: ignore[attr-defined]
+        local = self.mapPartitions(lambda pairs: by_key([(combined, pairs)]), preservesPartitioning=True)  # type: ignore[attr-defined]
         together = local.partitionBy(count, partitionFunc)
-        return together.mapPartitions(merged, preservesPartitioning=True)  # type: ignore[no-any-return]
+        return together.mapPartitions(lambda pairs: by_key([(merged, pairs)]), preservesPartitioning=True)  # type: ignore[no-any-return]
 
     def reduceByKey(
         self, func: Callable[[Any, Any], Any], numPartitions: int | None = None, partitionFunc: Hash = portable_hash

@@ -20,11 +20,11 @@ from .events import FAILED, FETCH_FAILED, KILLED, SUCCESS, WORKER_LOST, Attempt,
 from .failures import JobCancelled, WorkerLost, is_lost_input
 from .forkserver import ForkServer
 from .shuffle import FetchFailed
-from .speculation import Speculation
 from .task import Assignment, KeptLost, Outcome, remove_files
 from .workerprocess import Worker
 
 if TYPE_CHECKING:
+    from .settings import Settings
     from .stages import Stage
 
 Assign = Callable[[int, str | None], Assignment]
@@ -40,39 +40,30 @@ class Pool:
 
     Parameters
     ----------
-    slots : int
-        How many.
+    settings : Settings
+        How many there are, when slow tasks get twins, how long tasks wait for each other, how large workers may become.
     server : ForkServer
         What starts them.
-    speculation : Speculation
-        When slow tasks get twins.
     events : EventLog
         Told when tasks begin and end.
     lost : callable
         Told the name of a worker that is gone, and with it what it kept.
     files : callable
         The directory of added files, and the paths to import from.
-    barrier_seconds : float
-        How long tasks wait for each other.
-    most_memory : float
-        Bytes of memory beyond which a worker that has done its task is replaced.
     """
 
     def __init__(
         self,
-        slots: int,
+        settings: Settings,
         server: ForkServer,
-        speculation: Speculation,
         events: EventLog,
         lost: Callable[[str], None],
         files: Callable[[], tuple[str, list[str]]],
-        barrier_seconds: float,
-        most_memory: float,
     ) -> None:
-        self.slots = slots
-        self._server, self._speculation, self._events = server, speculation, events
+        self.slots = settings.slots
+        self._server, self._speculation, self._events = server, settings.speculation, events
         self._lost, self._files = lost, files
-        self._barrier_seconds, self._most_memory = barrier_seconds, most_memory
+        self._barrier_seconds, self._most_memory = settings.barrier_seconds, settings.most_memory
         self._idle: list[Worker] = []
         self._workers: set[Worker] = set()
         self._killed: set[str] = set()

@@ -10,7 +10,6 @@ Source: Zaharia and others: Resilient Distributed Datasets, NSDI (2012), section
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import warnings
 import weakref
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from .events import EventLog
     from .execution import Execution
     from .progress import Showing
+    from .settings import Settings
     from .streams import Stream
 
 #: Seconds between looks at whether a job was cancelled.
@@ -43,6 +43,8 @@ class Scheduler:
 
     Parameters
     ----------
+    settings : Settings
+        How often stages are tried, and how much memory tasks use.
     blocks : Blocks
         Kept partitions.
     execution : Execution
@@ -53,25 +55,23 @@ class Scheduler:
         Told about all tasks.
     folder : str
         Where tasks write files.
-    most_resubmissions : int
-        How often a stage is tried without any progress, because what others have left is lost.
     showing : callable
         Shows a job to the user.
     """
 
     def __init__(
         self,
+        settings: Settings,
         blocks: Blocks,
         execution: Execution,
         count: Callable[[Outcome, int], None],
         events: EventLog,
         folder: str,
-        most_resubmissions: int,
         showing: Showing,
     ) -> None:
         self.blocks, self.execution, self.events = blocks, execution, events
-        self._count, self._folder, self._most_resubmissions = count, folder, most_resubmissions
-        self.showing = showing
+        self._count, self._folder, self._most_resubmissions = count, folder, settings.resubmissions
+        self.task_memory, self.showing = settings.task_memory, showing
         self.outputs: dict[int, dict[int, list[list[Section]]]] = {}
         self.jobs: dict[int, Job] = {}
         self.stages: dict[int, StageStatus] = {}
@@ -262,8 +262,10 @@ class Scheduler:
                 if isinstance(dependency, Narrow):
                     visits += [(dependency.parent, each) for each in dependency.parents_of(part)]
         number = next(self._task_numbers)
-        properties = stage.job.properties
-        return Assignment(stage.id, stage.attempt, split, 0, number, inputs, kept, self._folder, properties, worker)
+        return Assignment(
+            stage.id, stage.attempt, split, 0, number, inputs, kept, self._folder, self.task_memory,
+            stage.job.properties, worker,
+        )  # fmt: skip
 
     def _sections(self, node: Shuffled, part: int) -> list[tuple[int, list[Section]]]:
         """What a partition reads of a shuffle, in the order of the partitions that wrote it.
@@ -305,7 +307,7 @@ def _paths(sections: list[list[Section]]) -> set[str]:
 
 
 def _exists(sections: list[list[Section]]) -> bool:
-    return all(os.path.exists(path) for path in _paths(sections))
+    return all(Path(path).exists() for path in _paths(sections))
 
 
 def _remove(sections: list[list[Section]]) -> None:

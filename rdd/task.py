@@ -83,6 +83,8 @@ class Assignment:
         Partitions of nodes that were kept, as batches or as sections of files.
     folder : str
         Where it may write files.
+    memory : int
+        Bytes of elements that it may hold to sort or group them.
     properties : dict of str to str
         Local properties of the job.
     worker : str or None
@@ -97,6 +99,7 @@ class Assignment:
     inputs: dict[Key, Any]
     kept: dict[Key, list[Batch] | list[Section]]
     folder: str
+    memory: int
     properties: dict[str, str] = field(default_factory=dict)
     worker: str | None = None
 
@@ -196,11 +199,20 @@ class Task:
         self.storage = Storage(assignment)
         self.metrics = Metrics()
         self.accumulators: dict[tuple[int, int | None], TaskAccumulator] = {}
+        self._spilled: list[Path] = []
         self.barrier: Callable[[str | None], list[str]] | None = None
 
     def input(self, node: Node, split: int) -> Any:
         """What a node needs to be given to compute a partition."""
         return self.assignment.inputs[node.id, split]
+
+    def spill_path(self) -> Path:
+        """A new file on the disk, which is removed when the task ends."""
+        folder = Path(self.assignment.folder)
+        overflow = folder / OVERFLOW
+        name = f"spill-{len(self._spilled)}-{self.assignment.number}"
+        self._spilled.append((overflow if overflow.is_dir() else folder) / name)
+        return self._spilled[-1]
 
     def run(self, binary: bytes) -> Outcome:
         """Compute what the stage says of the partition."""
@@ -215,6 +227,8 @@ class Task:
             value = work(node, self)
         finally:
             set_running(before)
+            for path in self._spilled:
+                path.unlink(missing_ok=True)
             self.metrics.deserialize_ms = round((loaded - started) * 1000)
             self.metrics.run_ms = round((time.perf_counter() - loaded) * 1000)
             self.metrics.cpu_ns = time.thread_time_ns() - cpu

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections import OrderedDict
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -79,14 +80,14 @@ def _answer(binary: bytes, assignment: Assignment, connection: Connection) -> by
 
 def forget_peak() -> None:
     """Begin anew to look how much memory the process has at most, where the system can do that."""
-    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+    with contextlib.suppress(OSError), Path("/proc/self/clear_refs").open("w") as file:
         file.write("5")
 
 
 def memory() -> tuple[int | None, int | None]:
     """Bytes of memory that the process had at most, and has now; None where nobody knows."""
     sizes: dict[str, int] = {}
-    with contextlib.suppress(OSError), open("/proc/self/status") as file:
+    with contextlib.suppress(OSError), Path("/proc/self/status").open() as file:
         sizes = {
             line.split(":")[0]: int(line.split()[1]) * 1024 for line in file if line.startswith(("VmHWM", "VmRSS"))
         }

@@ -27,10 +27,9 @@ class Worker:
 
     def send(self, *message: Any) -> None:
         """Send a message; that the worker is gone is noticed when it does not answer."""
-        try:
-            self.connection.send_bytes(pickle.dumps(message))
-        except OSError:
-            pass
+        content = pickle.dumps(message)
+        with contextlib.suppress(OSError):
+            self.connection.send_bytes(content)
 
     def receive(self) -> Any:
         """The next message; None if the worker is gone."""
@@ -41,10 +40,8 @@ class Worker:
 
     def kill(self) -> None:
         """End the process, whatever it does."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
     def end(self) -> None:
         """End the process, and wait until it is gone, and with it the files that it was writing."""

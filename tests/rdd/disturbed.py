@@ -169,7 +169,7 @@ def main(rows: int, partitions: int, pause: float) -> None:
         )
         gc.collect()
         sc.parallelize([1]).count()  # whenever a job begins, what nobody refers to is removed
-        files = [file for file in os.listdir(sc._segments) if file != "overflow"]
+        files = [path.name for path in sc._segments.iterdir() if path.name != "overflow"]
         print(f"disturbed; {dict(counts)}; files left: {files}", flush=True)
     sc.stop()
     print(f"{total} tasks lost their worker")

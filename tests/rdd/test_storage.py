@@ -1,7 +1,6 @@
 """Partitions that are kept: where, how many of them, and how long; and files that nobody needs any more."""
 
 import gc
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,11 +110,11 @@ def test_what_nobody_refers_to_is_removed(sc: SparkContext) -> None:
     assert len(list(sc._segments.glob("shuffle-*"))) == 17
     value = sc.broadcast([1, 2, 3])
     path = value._path
-    assert unharmed(pairs).map(lambda pair: value.value[0]).sum() == 100
+    assert unharmed(pairs).map(lambda _, told=value: told.value[0]).sum() == 100
     del ranks, value
     gc.collect()
     sc.parallelize([1]).count()
-    assert [name for name in os.listdir(sc._segments) if name != segments.OVERFLOW] == []
+    assert [path.name for path in sc._segments.iterdir()] == [segments.OVERFLOW]
     assert not path.exists()
     assert sc._blocks.memory == 0
 

@@ -103,7 +103,7 @@ def test_a_slow_task_gets_a_twin(context_with, tmp_path: Path) -> None:
     mark = str(tmp_path / "begun")
 
     def sticks(split: int, elements: Iterable) -> Iterable:
-        if split == 1 and not os.path.exists(mark):
+        if split == 1 and not Path(mark).exists():
             Path(mark).touch()
             signal.pause()  # for ever: only the twin can be done
         for element in elements:
