@@ -57,10 +57,16 @@ class Blocks:
         Bytes of memory for all.
     spill : pathlib.Path
         The directory for partitions that are kept on disk.
+
+    Attributes
+    ----------
+    memory : int
+        Bytes of memory that kept partitions take.
     """
 
     def __init__(self, limit: int, spill: Path) -> None:
         self.limit, self._spill = limit, spill
+        self.memory = 0
         self._blocks: dict[Key, Block] = {}
         self._used: dict[int, int] = {}
         self._clock = itertools.count()
@@ -92,6 +98,7 @@ class Blocks:
             if not block.in_memory:
                 self._to_disk(key, block)
             self._blocks[key] = block
+            self.memory += nbytes if block.in_memory else 0
 
     def in_files(self, key: Key, folder: str) -> list[Section]:
         """A partition, moved to a file if it was in the driver's memory, so that workers can read it."""
@@ -115,6 +122,7 @@ class Blocks:
             block = self._blocks[victim]
             if block.level.useDisk:
                 self._to_disk(victim, block)
+                self.memory -= block.nbytes
             else:
                 self.remove(victim)
         return True
@@ -138,6 +146,7 @@ class Blocks:
         """Keep a partition no longer."""
         with self._lock:
             if block := self._blocks.pop(key, None):
+                self.memory -= block.nbytes if block.in_memory else 0
                 _discard(block)
 
     def remove_rdd(self, rdd: int) -> None:
@@ -167,11 +176,6 @@ class Blocks:
         """The partitions of an RDD that are kept."""
         with self._lock:
             return [block for key, block in self._blocks.items() if key[0] == rdd]
-
-    @property
-    def memory(self) -> int:
-        """Bytes of memory that kept partitions take."""
-        return sum(block.nbytes for block in self._blocks.values() if block.in_memory)
 
 
 def _place(section: Section) -> tuple[int, int, int, int]:

@@ -136,7 +136,7 @@ def serve(control_fd: int, folders: list[str]) -> None:
     import select
 
     while True:
-        ready, _, _ = select.select([control, wake_reader], [], [])
+        ready: list[Any] = select.select([control, wake_reader], [], [])[0]
         if wake_reader in ready:
             os.read(wake_reader, 4096)
             _reap(children, control)

@@ -57,7 +57,7 @@ class Pool:
         settings: Settings,
         server: ForkServer,
         events: EventLog,
-        lost: Callable[[str], None],
+        lost: Callable[[str], object],
         files: Callable[[], tuple[str, list[str]]],
     ) -> None:
         self.slots = settings.slots
@@ -100,9 +100,9 @@ class Pool:
                 for worker in self._answering(running):
                     if worker not in running:
                         continue  # the twin of a task that has just been done
+                    message = worker.receive()  # if that is interrupted, the worker still counts as running
                     task = running.pop(worker)
                     split = task.assignment.split
-                    message = worker.receive()
                     if message is None:
                         self._drop(task, WORKER_LOST, "the worker process has ended")
                         self._forget(worker)

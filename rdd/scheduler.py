@@ -78,6 +78,7 @@ class Scheduler:
         self._job_ids, self._stage_ids, self._serials = itertools.count(), itertools.count(), itertools.count()
         self._task_numbers = itertools.count()
         self._shuffle_stages: dict[int, int] = {}
+        self._compares, self._lost = settings.compares, dict[Key, list[list[int]]]()
         self._shuffling = threading.RLock()
         self._unused: deque[Callable[[], None]] = deque()
         self._has_warned = False
@@ -196,6 +197,7 @@ class Scheduler:
             try:
                 for split, outcome in self._tasks(stage):
                     outputs[split] = outcome.value
+                    self._compare(wide.shuffle_id, split, outcome.value)
             except (FetchFailed, KeptLost) as error:
                 attempt, vain = attempt + 1, 0 if len(outputs) > before else vain + 1
                 self._lose(error, vain)
@@ -287,6 +289,7 @@ class Scheduler:
         """Remove the outputs of a shuffle."""
         for sections in self.outputs.pop(shuffle_id, {}).values():
             _remove(sections)
+        self._shuffle_stages.pop(shuffle_id, None)
 
     def _lose(self, error: FetchFailed | KeptLost, vain: int) -> None:
         """Forget what a task has missed, and what else of its kind is gone, so that it is computed again."""
@@ -299,7 +302,24 @@ class Scheduler:
         outputs = self.outputs.get(error.shuffle_id, {})
         gone = [split for split, sections in outputs.items() if split == error.map_split or not _exists(sections)]
         for split in gone:
-            _remove(outputs.pop(split))
+            sections = outputs.pop(split)
+            if self._compares:
+                self._lost[error.shuffle_id, split] = _checksums(sections)
+            _remove(sections)
+
+    def _compare(self, shuffle_id: int, split: int, sections: list[list[Section]]) -> None:
+        """Warn if an output that was lost is now another one."""
+        before = self._lost.pop((shuffle_id, split), None)
+        if before is not None and before != _checksums(sections):
+            warnings.warn(
+                f"partition {split} of the map side of shuffle {shuffle_id} was computed again, and differs: its functions "
+                "do not always give the same",
+                stacklevel=2,
+            )
+
+
+def _checksums(sections: list[list[Section]]) -> list[list[int]]:
+    return [[section.checksum for section in part] for part in sections]
 
 
 def _paths(sections: list[list[Section]]) -> set[str]:

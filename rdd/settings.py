@@ -29,6 +29,8 @@ class Settings:
         Bytes beyond which a worker that has done its task is replaced: ``spark.executor.pyspark.memory``.
     resubmissions : int
         How often a stage is tried without any progress: ``spark.stage.maxConsecutiveAttempts``.
+    compares : bool
+        Whether a lost output of a shuffle is compared with what is computed again: ``ironlake.checksums``.
     barrier_seconds : float
         How long tasks wait for each other: ``spark.barrier.sync.timeout``.
     speculation : Speculation
@@ -50,6 +52,7 @@ class Settings:
     task_memory: int
     most_memory: float
     resubmissions: int
+    compares: bool
     barrier_seconds: float
     speculation: Speculation
     variables: dict[str, str]
@@ -83,6 +86,7 @@ class Settings:
             task_memory=int(number("spark.python.worker.memory", 512 << 20)),
             most_memory=number("spark.executor.pyspark.memory", math.inf),
             resubmissions=int(number("spark.stage.maxConsecutiveAttempts", 4)),
+            compares=conf.get("ironlake.checksums") == "true",
             barrier_seconds=number("spark.barrier.sync.timeout", 365 * 86_400),
             speculation=speculation,
             variables={name[len(prefix) :]: value for name, value in conf.getAll() if name.startswith(prefix)},

@@ -57,6 +57,5 @@ class StatusTracker:
         if stage is None:
             return None
         return SparkStageInfo(
-            stage.id, stage.attempt, stage.node.name or stage.node.operation, len(stage.splits), stage.active,
-            stage.completed, stage.failed,
+            stage.id, stage.attempt, stage.name, stage.tasks, stage.active, stage.completed, stage.failed,
         )  # fmt: skip

@@ -156,7 +156,7 @@ def main(rows: int, partitions: int, pause: float) -> None:
         started = time.perf_counter()
         runs = kills = 0
         with killer(sc, runs, pause) as moments:
-            while runs < 3 or len(moments) < 60:
+            while runs < 3 or len(moments) < 40:
                 assert repr(program(sc, Deadly(runs, 0.3), rows, partitions)) == expected, name
                 runs += 1
         kills = len(moments)
@@ -176,4 +176,4 @@ def main(rows: int, partitions: int, pause: float) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000, 12, 0.3)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5000, 12, 0.8)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -193,6 +194,9 @@ def test_jobs_are_cancelled_while_tasks_run(context_with, how: str) -> None:
     thread = in_thread(job, errors)
     until(lambda: sc.statusTracker().getActiveStageIds())
     assert sc.statusTracker().getJobIdsForGroup("mine") == sc.statusTracker().getActiveJobsIds()
+    (stage,) = sc.statusTracker().getActiveStageIds()
+    info = sc.statusTracker().getStageInfo(stage)
+    assert (info.name, info.numTasks, info.numCompletedTasks) == ("mapPartitions", 2, 0)
     sc.cancelJobGroup("another")
     {"group": lambda: sc.cancelJobGroup("mine"), "tag": lambda: sc.cancelJobsWithTag("slow"),
      "all": sc.cancelAllJobs, "stop": sc.stop}[how]()  # fmt: skip
@@ -227,6 +231,31 @@ def test_a_stage_that_never_finds_its_input_fails(context_with) -> None:
     destroying = sc.parallelize(range(2), 2).mapPartitions(destroy)
     with pytest.raises(RuntimeError, match="failed 2 times without any progress, last because the output of partition"):
         destroying.zip(sc.parallelize([(0, 0), (1, 1)], 2).partitionBy(2, int)).collect()
+
+
+def test_what_is_computed_again_differently_is_noticed(context_with) -> None:
+    sc = context_with("local[1]", ironlake__checksums="true")
+    mark = sc._folder / "mark"
+    for is_random in (False, True):
+        mark.unlink(missing_ok=True)
+        kinds = sc.parallelize(range(8), 2).map(
+            lambda x, path=str(mark), r=is_random: (x % 3, r and Path(path).exists())
+        )
+        grouped = kinds.groupByKey().mapValues(len)
+        before = set(sc._segments.glob("shuffle-*"))
+        assert grouped.count() == 3
+        for path in set(sc._segments.glob("shuffle-*")) - before:
+            path.unlink()
+        mark.touch()
+        if is_random:
+            with pytest.warns(
+                UserWarning, match=r"partition \d of the map side of shuffle 1 was computed again, and differs"
+            ):
+                assert grouped.count() == 3
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                assert grouped.count() == 3
 
 
 def test_the_worker_starter_may_end_too(context_with) -> None:
