@@ -131,11 +131,12 @@ class Scheduler:
     ) -> None:
         """Run the last stage of a job until nothing is missing, and before it those that it needs."""
         missing = list(dict.fromkeys(splits))
-        stage_id = next(self._stage_ids)
+        stage_id = None
         attempt = vain = 0
         while missing:
             self.execution.pool.bury()
             self._prepare(node, missing, job)
+            stage_id = next(self._stage_ids) if stage_id is None else stage_id
             stage = Stage(stage_id, attempt, next(self._serials), node, ResultWork(function), missing, job)
             done: set[int] = set()
             try:
@@ -177,30 +178,44 @@ class Scheduler:
         while not self._shuffling.acquire(timeout=_INTERVAL):  # jobs of other threads do not run the same stage
             job.check()
         try:
-            for wide in self._wide(node, splits):
-                self._complete(wide, job)
+            needed: list[Wide] = []  # each for the one before; lineage may be deeper than Python's stack
+            tries, vain = Counter[int](), Counter[int]()
+            while True:
+                last = needed[-1] if needed else None
+                target, parts = (node, splits) if last is None else (last.parent, self._missing(last))
+                if last is not None and not parts:
+                    needed.pop()
+                elif before := [each for each in self._wide(target, parts) if self._missing(each)]:
+                    needed.append(before[0])
+                elif last is None:
+                    return
+                else:
+                    self._run_maps(last, list(parts), job, tries, vain)
         finally:
             self._shuffling.release()
 
-    def _complete(self, wide: Wide, job: Job) -> None:
-        """Run the missing tasks of the map side of a shuffle."""
-        if wide.shuffle_id not in self.outputs:
-            self.outputs[wide.shuffle_id] = {}
-            self._shuffle_stages[wide.shuffle_id] = next(self._stage_ids)
-        stage_id, outputs = self._shuffle_stages[wide.shuffle_id], self.outputs[wide.shuffle_id]
-        work = ShuffleWork(wide.shuffle_id, wide.partitioner)
-        attempt = vain = 0
-        while missing := [split for split in range(wide.parent.partitions) if split not in outputs]:
-            self._prepare(wide.parent, missing, job)
-            before = len(outputs)
-            stage = Stage(stage_id, attempt, next(self._serials), wide.parent, work, missing, job)
-            try:
-                for split, outcome in self._tasks(stage):
-                    outputs[split] = outcome.value
-                    self._compare(wide.shuffle_id, split, outcome.value)
-            except (FetchFailed, KeptLost) as error:
-                attempt, vain = attempt + 1, 0 if len(outputs) > before else vain + 1
-                self._lose(error, vain)
+    def _missing(self, wide: Wide) -> list[int]:
+        """The partitions on the map side of a shuffle that have to be computed."""
+        outputs = self.outputs.get(wide.shuffle_id, {})
+        return [split for split in range(wide.parent.partitions) if split not in outputs]
+
+    def _run_maps(self, wide: Wide, missing: list[int], job: Job, tries: Counter[int], vain: Counter[int]) -> None:
+        """Run missing tasks of the map side of a shuffle; maybe not all can be done."""
+        number = wide.shuffle_id
+        outputs = self.outputs.setdefault(number, {})
+        if number not in self._shuffle_stages:
+            self._shuffle_stages[number] = next(self._stage_ids)
+        work = ShuffleWork(number, wide.partitioner)
+        stage = Stage(self._shuffle_stages[number], tries[number], next(self._serials), wide.parent, work, missing, job)
+        tries[number] += 1
+        before = len(outputs)
+        try:
+            for split, outcome in self._tasks(stage):
+                outputs[split] = outcome.value
+                self._compare(number, split, outcome.value)
+        except (FetchFailed, KeptLost) as error:
+            vain[number] = 0 if len(outputs) > before else vain[number] + 1
+            self._lose(error, vain[number])
 
     def _wide(self, node: Node, splits: Iterable[int]) -> list[Wide]:
         """The shuffles on which partitions of a node depend, up to those that are kept."""

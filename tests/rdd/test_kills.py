@@ -111,3 +111,10 @@ def test_everything_lost_at_once(sc: SparkContext) -> None:
     for path in set(shuffle_files(sc)) - before:
         path.unlink()
     assert rdd.collect() == expected
+
+
+def test_lineage_deeper_than_the_stack(sc: SparkContext) -> None:
+    rdd = sc.parallelize([(0, 1), (1, 1)], 1)
+    for stage in range(400):
+        rdd = rdd.map(lambda pair: (pair[0] + 1, pair[1])).partitionBy(1, lambda key, stage=stage: key + stage)
+    assert rdd.collect() == [(400, 1), (401, 1)]

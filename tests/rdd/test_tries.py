@@ -114,7 +114,7 @@ def test_a_slow_task_gets_a_twin(context_with, tmp_path: Path) -> None:
     pairs = sc.parallelize(range(40), 4).mapPartitionsWithIndex(sticks).partitionBy(2)
     assert pairs.count() == 40
     assert added.value == 40
-    rows = [row for row in sc.events().to_pylist() if row["partition"] == 1 and row["stage_id"] == 1]
+    rows = [row for row in sc.events().to_pylist() if row["partition"] == 1 and row["stage_id"] == 0]
     assert sorted((row["status"], row["speculative"]) for row in rows) == [("KILLED", False), ("SUCCESS", True)]
     assert len(list(sc._segments.glob("shuffle-*"))) == 4
 
