@@ -52,7 +52,7 @@ def new_context(master: str = "local[2,4]", **settings: object) -> SparkContext:
 @pytest.fixture(scope="module")
 def sc() -> Iterator[SparkContext]:
     """The context of a module of tests: two workers, and four tries for each task."""
-    context = new_context()
+    context = new_context(spark__executorEnv__ANSWER=42)
     yield context
     stop_and_check(context)
 

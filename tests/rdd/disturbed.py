@@ -112,6 +112,34 @@ def chain(sc: SparkContext, risk: Risk, rows: int, partitions: int, stages: int 
     return rdd.collect()
 
 
+def in_thread(action: Callable[[], object], errors: list[BaseException]) -> threading.Thread:
+    """A thread that does something, and what it raises."""
+
+    def run() -> None:
+        try:
+            action()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def until(is_so: Callable[[], object]) -> None:
+    """Wait for something that another thread or process does."""
+    limit = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+def stuck(elements: Iterable) -> Iterable:
+    """A function that is never done."""
+    signal.pause()
+    return elements
+
+
 PROGRAMS = {"k-means": k_means, "PageRank": page_rank, "sort": sort, "join": join, "chain": chain}
 
 
