@@ -14,7 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .events import FAILED, FETCH_FAILED, KILLED, SUCCESS, WORKER_LOST, Attempt, EventLog
 from .failures import JobCancelled, WorkerLost, is_lost_input
