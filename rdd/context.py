@@ -24,6 +24,7 @@ from .broadcast import Broadcast
 from .conf import SparkConf
 from .execution import Execution
 from .forkserver import ForkServer
+from .hadoop import HadoopReading
 from .jobs import JobControl
 from .levels import StorageLevel
 from .pool import Pool, Speculation
@@ -40,7 +41,7 @@ from .transformations import union
 VERSION = "4.3.0"
 
 
-class SparkContext(Reading, JobControl, AddedFiles):
+class SparkContext(Reading, HadoopReading, JobControl, AddedFiles):
     """A place to run RDD programs: this process, and worker processes on this machine, without a JVM.
 
     Workers start when a job is large, or could harm the process that it runs in; small jobs run in the driver. A process

@@ -106,15 +106,20 @@ def files_of(names: str) -> list[str]:
     return [path for path in found if os.path.isfile(path)]
 
 
-def text_splits(paths: list[str], minimum: int) -> list[list[Split]]:
-    """Files cut into at least so many parts where that can be done: not if they are compressed."""
+def open_compressed(ending: str) -> Callable[..., Any]:
+    """What opens files whose names end so."""
+    return _OPENERS.get(ending, open)
+
+
+def text_splits(paths: list[str], minimum: int, compressed: bool = True) -> list[list[Split]]:
+    """Files cut into at least so many parts where that can be done: not if endings say that they are compressed."""
     total = sum(os.path.getsize(path) for path in paths)
     goal = max(1, total // max(minimum, 1))
     size = max(1, min(goal, 32 << 20))
     splits = []
     for path in paths:
         length = os.path.getsize(path)
-        if Path(path).suffix in _OPENERS or not length:
+        if (compressed and Path(path).suffix in _OPENERS) or not length:
             splits.append([Split(path, 0, length)])
             continue
         start = 0
@@ -224,12 +229,23 @@ class Saving(Base):
 
         self._save(path, "", open, write)
 
-    def _save(
-        self, path: str, ending: str, opener: Callable[..., Any], write: Callable[[Any, Iterator[Any]], None]
-    ) -> None:
+    @staticmethod
+    def _folder_of(path: str) -> Path:
+        """The directory that is to be written, which must not exist."""
         folder = Path(str(path).removeprefix("file://"))
         if folder.exists():
             raise FileExistsError(f"Output directory {folder} already exists")
+        return folder
+
+    def _save(
+        self,
+        path: str,
+        ending: str,
+        opener: Callable[..., Any],
+        write: Callable[[Any, Iterator[Any]], None],
+        prefix: str = "part-",
+    ) -> None:
+        folder = self._folder_of(path)
         folder.mkdir(parents=True)
 
         def save(split: int, elements: Iterator[Any]) -> Iterable[Any]:
@@ -237,7 +253,7 @@ class Saving(Base):
             try:
                 with opener(draft, "wb") as file:
                     write(file, elements)
-                draft.replace(folder / f"part-{split:05}{ending}")
+                draft.replace(folder / f"{prefix}{split:05}{ending}")
             finally:
                 draft.unlink(missing_ok=True)
             return ()
