@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: What PySpark's users know the steps as.
 SPARK_NAMES = {
-    "Parallelized": "ParallelCollectionRDD", "Transformed": "PythonRDD", "Elementwise": "PythonRDD",
+    "Parallelized": "ParallelCollectionRDD", "Given": "ParallelCollectionRDD", "DeltaFiles": "FileScanRDD", "Transformed": "PythonRDD", "Elementwise": "PythonRDD",
     "Shuffled": "ShuffledRDD", "Union": "UnionRDD", "AlignedUnion": "PartitionerAwareUnionRDD",
     "Coalesced": "CoalescedRDD", "Cartesian": "CartesianRDD", "Zipped": "ZippedPartitionsRDD", "FileNode": "HadoopRDD",
     "Empty": "EmptyRDD", "Reduced": "PythonRDD", "Sampled": "PythonRDD", "Sorted": "PythonRDD", "Joined": "CoGroupedRDD",

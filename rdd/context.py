@@ -34,6 +34,7 @@ from .scheduler import Scheduler
 from .sources import Empty, Parallelized, slices_of
 from .status import StatusTracker
 from .streams import Stream
+from .tables import TableReading
 from .task import Outcome
 from .transformations import union
 
@@ -41,7 +42,7 @@ from .transformations import union
 VERSION = "4.3.0"
 
 
-class SparkContext(Reading, HadoopReading, JobControl, AddedFiles):
+class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles):
     """A place to run RDD programs: this process, and worker processes on this machine, without a JVM.
 
     Workers start when a job is large, or could harm the process that it runs in; small jobs run in the driver. A process

@@ -13,17 +13,13 @@ if TYPE_CHECKING:
     from .task import Task
 
 
-class Parallelized(Node):
-    """A collection of the driver in slices; tasks are given theirs."""
+class Given(Node):
+    """Batches of the driver, for each partition its own; tasks are given theirs."""
 
-    operation = "parallelize"
-
-    def __init__(self, id: int, slices: Sequence[Sequence[Any]]) -> None:
+    def __init__(self, id: int, slices: Sequence[list[Batch]], operation: str) -> None:
         super().__init__(id, len(slices))
-        self._slices = [
-            [Batch.of(part[start : start + BATCH_ROWS]) for start in range(0, len(part), BATCH_ROWS)] for part in slices
-        ]
-        self.rows = sum(map(len, slices))
+        self._slices, self.operation = slices, operation
+        self.rows = sum(len(batch) for part in slices for batch in part)
 
     def compute(self, split: int, task: Task) -> Stream:
         return Batches(task.input(self, split))
@@ -33,6 +29,16 @@ class Parallelized(Node):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_slices": None}
+
+
+class Parallelized(Given):
+    """A collection of the driver in slices."""
+
+    def __init__(self, id: int, slices: Sequence[Sequence[Any]]) -> None:
+        batches = [
+            [Batch.of(part[start : start + BATCH_ROWS]) for start in range(0, len(part), BATCH_ROWS)] for part in slices
+        ]
+        super().__init__(id, batches, "parallelize")
 
 
 class Empty(Node):
