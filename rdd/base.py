@@ -64,6 +64,22 @@ class Base:
 
         return RDD(node, self.context)
 
+    def _checked(self, other: Any, method: str) -> RDD:
+        """Another RDD of the same context.
+
+        Raises
+        ------
+        TypeError
+            It is no RDD.
+        ValueError
+            It is one of another context.
+        """
+        if not isinstance(other, Base):
+            raise TypeError(f"RDD.{method}: expected an RDD, not {_kind(other)}")
+        if other.context is not self.context:
+            raise ValueError(f"RDD.{method}: the RDDs are of different SparkContexts")
+        return other  # type: ignore[return-value]
+
     def _count_each(self, splits: Sequence[int]) -> list[int]:
         return self.context.runJob(self, Count(), list(splits))
 
@@ -77,3 +93,7 @@ class Base:
         name = f"{self._node.name} " if self._node.name else ""
         kind = SPARK_NAMES.get(type(self._node).__name__, type(self._node).__name__)
         return f"{name}{kind}[{self._node.id}] at {self._node.operation}"
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__name__} {value!r:.60}"

@@ -263,7 +263,17 @@ class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles)
         return self.parallelize(range(0, start, step) if end is None else range(start, end, step), numSlices)
 
     def union(self, rdds: Sequence[RDD]) -> RDD:
-        """The elements of several RDDs."""
+        """The elements of several RDDs.
+
+        Raises
+        ------
+        ValueError
+            There are none.
+        """
+        if not rdds:
+            raise ValueError("SparkContext.union: there are no RDDs; expected one or more")
+        for each in rdds[1:]:
+            rdds[0]._checked(each, "union")
         return rdds[0] if len(rdds) == 1 else union(rdds[0], list(rdds[1:]))
 
     def broadcast(self, value: Any) -> Broadcast[Any]:

@@ -102,4 +102,6 @@ class Reading:
         """An RDD of files that are looked for when somebody asks for its partitions."""
         from .rdd import RDD
 
-        return RDD(FileNode(self._next_id(), name, cut, read, operation), self)  # type: ignore[arg-type]
+        if not isinstance(name, str | os.PathLike):
+            raise TypeError(f"SparkContext: the path is {name!r}; expected a text")
+        return RDD(FileNode(self._next_id(), os.fspath(name), cut, read, operation), self)  # type: ignore[arg-type]
