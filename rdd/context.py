@@ -109,6 +109,7 @@ class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles)
                 self._conf.set(f"spark.executorEnv.{name}", value)
             slots, tries = parse_master(self._conf.get("spark.master") or "")
             self.master, self.appName = self._conf.get("spark.master"), self._conf.get("spark.app.name")
+            self.sparkHome = sparkHome or self._conf.get("spark.home")
             self.environment = dict(environment or {})
             self.startTime = int(time.time() * 1000)
             self.applicationId = f"local-{self.startTime}"
@@ -345,7 +346,7 @@ class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles)
 
     def statusTracker(self) -> StatusTracker:
         """What jobs and stages are doing."""
-        return StatusTracker(self._scheduler)
+        return StatusTracker(self._scheduler, self._blocks)
 
     def show_profiles(self) -> None:
         """Nothing: tasks are not profiled."""

@@ -148,6 +148,8 @@ def plan_of(function: Callable[..., Any], batch: Batch, arrange: Callable[[Any, 
     Untraceable
         It is not done on columns; the message says why.
     """
+    if arrange is values_arranged and not (batch.kind[0] == "tuple" and len(batch.kind[1]) == 2):
+        raise Untraceable("its elements are no pairs")
     columns = columns_of(batch)
     argument = arguments_of(batch.kind, columns)
     found, given = trace(function, argument[1] if arrange is values_arranged else argument)
