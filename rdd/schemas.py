@@ -32,6 +32,11 @@ _NAMED = {
 }  # fmt: skip
 
 
+def array(element: pa.DataType) -> pa.DataType:
+    """The type of lists, whose elements Spark and Delta call so."""
+    return pa.list_(pa.field("element", element))
+
+
 def columns_of(row: Any, names: Sequence[str] | None = None) -> dict[str, Any]:
     """The values of an element by the names of their columns.
 
@@ -87,7 +92,7 @@ def _inferred(value: Any, where: str) -> pa.DataType:
         inner = pa.null()
         for each in value:
             inner = merged(inner, _inferred(each, where), f"element of {where}")
-        return pa.list_(inner)
+        return array(inner)
     if isinstance(value, tuple) or hasattr(value, "__dict__"):
         return pa.struct(list(inferred([value])))
     raise TypeError(f"toDF: no type can be inferred for the column {where!r} of {value!r:.200}")
@@ -109,7 +114,7 @@ def merged(one: pa.DataType, other: pa.DataType, where: str) -> pa.DataType:
         if pa.types.is_string(text) and not pa.types.is_nested(scalar):
             return text
     if pa.types.is_list(one) and pa.types.is_list(other):
-        return pa.list_(merged(one.value_type, other.value_type, f"element of {where}"))
+        return array(merged(one.value_type, other.value_type, f"element of {where}"))
     if pa.types.is_map(one) and pa.types.is_map(other):
         key = merged(one.key_type, other.key_type, f"key of {where}")
         return pa.map_(key, merged(one.item_type, other.item_type, f"value of {where}"))
@@ -155,7 +160,7 @@ class _Parser:
         name = self._next().lower()
         if name == "array":
             (inner,) = self._inside(self.type)
-            return pa.list_(inner)
+            return array(inner)
         if name == "map":
             key, value = self._inside(self.type)
             return pa.map_(key, value)

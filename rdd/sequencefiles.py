@@ -126,18 +126,19 @@ def write_pairs(
     sync = os.urandom(16)
     head = _MAGIC + text(key.full_name) + text(value.full_name)
     head += struct.pack(">??", codec_name is not None, codec_name is not None)
-    file.write(head + (text(codec_name) if codec_name else b"") + struct.pack(">i", 0) + sync)
+    head += (text(codec_name) if codec_name else b"") + struct.pack(">i", 0) + sync
+    file.write(head)
     encoded = ((written(key, one), written(value, other)) for one, other in pairs)
     if codec_name is not None:
         _write_blocks(file, encoded, sync, codec(codec_name)[0])
         return
-    since = 0
+    place, last = len(head), 0
     for one, other in encoded:
-        if since >= _SYNC_INTERVAL:
+        if place >= last + _SYNC_INTERVAL:
             file.write(_ESCAPE + sync)
-            since = 0
+            last, place = place, place + 20
         record = struct.pack(">ii", len(one) + len(other), len(one)) + one + other
-        since += len(record)
+        place += len(record)
         file.write(record)
 
 

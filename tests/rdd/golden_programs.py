@@ -89,7 +89,7 @@ def places(sc):
 
 def numbers(sc):
     rdd = sc.parallelize([1.5, 2, 8, -3, 1e16, 1.0, -1e16, 0.1, 0.2, 0.3], 3)
-    return rdd.sum(), rdd.mean(), rdd.variance(), rdd.sampleStdev(), str(rdd.stats()), rdd.max(), rdd.min(key=abs)
+    return rdd.sum(), rdd.mean(), rdd.variance(), float(rdd.sampleStdev()), str(rdd.stats()), rdd.max(), rdd.min(key=abs)
 
 
 def histograms(sc):
