@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -219,6 +220,8 @@ def converter(type_: pa.DataType) -> Convert | None:
     """What makes of a value one that Arrow takes for a type; None where all of them are."""
     if pa.types.is_string(type_):
         return _text
+    if pa.types.is_integer(type_):
+        return _unless_none(operator.index)  # Arrow would cut floats
     if pa.types.is_timestamp(type_):
         return _in_utc if type_.tz else None
     if pa.types.is_decimal(type_):

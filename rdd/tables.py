@@ -84,7 +84,8 @@ class Tables(Base):
         >>> sc.parallelize([0.5, 1.5]).toArrow()["value"].to_pylist()
         [0.5, 1.5]
         """
-        return self._rows().toDF(None if names is None else list(names))
+        rows, found = self._rows()
+        return rows.toDF(found if names is None else list(names))
 
     def toDuckDB(self, con: duckdb.DuckDBPyConnection, name: str) -> duckdb.DuckDBPyRelation:
         """Write the elements to a new table of a DuckDB database, partition after partition.
@@ -113,8 +114,8 @@ class Tables(Base):
         >>> sc.parallelize([(1, "fig"), (2, "kiwi")]).toDuckDB(duckdb.connect(), "fruit").aggregate("count(*)").fetchall()
         [(2,)]
         """
-        rows = self._rows()
-        columns = rows._inferred(None, None)
+        rows, names = self._rows()
+        columns = rows._inferred(names, None)
         quoted = ".".join(f'"{part}"' for part in name.replace('"', '""').split("."))
         part = pa.Table.from_batches([], columns)
         con.register(_INSERTED, part)
@@ -131,13 +132,12 @@ class Tables(Base):
             con.unregister(_INSERTED)
         return con.table(name)
 
-    def _rows(self) -> RDD:
-        """The elements, or where they are no rows, tuples of one."""
+    def _rows(self) -> tuple[RDD, list[str] | None]:
+        """The elements, or where they are no rows, tuples of one; and the names of their columns."""
         first = self.take(1)  # type: ignore[attr-defined]
         if not first or isinstance(first[0], tuple | list | dict) or hasattr(first[0], "__dict__"):
-            return self  # type: ignore[return-value]
-        rdd: RDD = self.map(_alone)  # type: ignore[attr-defined]
-        return rdd
+            return self, None  # type: ignore[return-value]
+        return self.map(_alone), [_VALUE]  # type: ignore[attr-defined]
 
     def _inferred(self, names: list[str] | None, sampleRatio: float | None) -> pa.Schema:
         if sampleRatio is not None:
