@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 #: What PySpark's users know the steps as.
 SPARK_NAMES = {
-    "Parallelized": "ParallelCollectionRDD", "Given": "ParallelCollectionRDD", "DeltaFiles": "FileScanRDD", "Transformed": "PythonRDD", "Elementwise": "PythonRDD",
-    "Shuffled": "ShuffledRDD", "Union": "UnionRDD", "AlignedUnion": "PartitionerAwareUnionRDD",
+    "Parallelized": "ParallelCollectionRDD", "Given": "ParallelCollectionRDD", "DeltaFiles": "FileScanRDD",
+    "Transformed": "PythonRDD", "Elementwise": "PythonRDD", "Shuffled": "ShuffledRDD", "Union": "UnionRDD",
+    "AlignedUnion": "PartitionerAwareUnionRDD",
     "Coalesced": "CoalescedRDD", "Cartesian": "CartesianRDD", "Zipped": "ZippedPartitionsRDD", "FileNode": "HadoopRDD",
-    "Empty": "EmptyRDD", "Reduced": "PythonRDD", "Sampled": "PythonRDD", "Sorted": "PythonRDD", "Joined": "CoGroupedRDD",
-    "Cogrouped": "CoGroupedRDD",
+    "Empty": "EmptyRDD", "Reduced": "PythonRDD", "Sampled": "PythonRDD", "Sorted": "PythonRDD",
+    "Joined": "CoGroupedRDD", "Cogrouped": "CoGroupedRDD",
 }  # fmt: skip
 
 
@@ -85,8 +86,8 @@ class Base:
 
     def __reduce__(self) -> NoReturn:
         raise pickle.PicklingError(
-            "an RDD is used inside a function that tasks run, or is to be broadcast; only the driver can transform RDDs "
-            "and run actions: collect one and broadcast what comes, or join the two (SPARK-5063)"
+            "an RDD is used inside a function that tasks run, or is to be broadcast; only the driver can transform "
+            "RDDs and run actions: collect one and broadcast what comes, or join the two (SPARK-5063)"
         )
 
     def __repr__(self) -> str:

@@ -32,7 +32,7 @@ def dumps(thing: Any) -> bytes:
     return file.getvalue()
 
 
-def places(thing: Any) -> list[str]:
+def origins(thing: Any) -> list[str]:
     """Where the functions that something holds come from, innermost last; ours are left out."""
     found, visits, seen = [], [thing], set()
     while visits:

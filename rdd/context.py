@@ -11,10 +11,9 @@ import shutil
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from .accumulators import Accumulator, AccumulatorParam, accumulator_param
 from .addedfiles import AddedFiles
@@ -22,21 +21,24 @@ from .base import Base
 from .blocks import Blocks
 from .broadcast import Broadcast
 from .conf import SparkConf
+from .environment import call_site, parse_master, properties
 from .execution import Execution
 from .forkserver import ForkServer
 from .hadoop import HadoopReading
 from .jobs import JobControl
-from .levels import StorageLevel
 from .pool import Pool, Speculation
 from .rdd import RDD
 from .reading import Reading
 from .scheduler import Scheduler
 from .sources import Empty, Parallelized, slices_of
 from .status import StatusTracker
-from .streams import Stream
+from .streams import Listed
 from .tables import TableReading
 from .task import Outcome
 from .transformations import union
+
+if TYPE_CHECKING:
+    from .page import StatusPage
 
 #: The version of PySpark whose interface this is.
 VERSION = "4.3.0"
@@ -45,14 +47,14 @@ VERSION = "4.3.0"
 class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles):
     """A place to run RDD programs: this process, and worker processes on this machine, without a JVM.
 
-    Workers start when a job is large, or could harm the process that it runs in; small jobs run in the driver. A process
-    has one context at a time; as a context manager it is stopped at the end.
+    Workers start when a job is large, or could harm the process that it runs in; small jobs run in the driver. A
+    process has one context at a time; as a context manager it is stopped at the end.
 
     Parameters
     ----------
     master : str, optional
-        ``local``, ``local[4]`` or ``local[*]`` with the number of tasks at the same time; ``local[4,3]`` tries a task three
-        times, where the others try it once. All cores by default.
+        ``local``, ``local[4]`` or ``local[*]`` with the number of tasks at the same time; ``local[4,3]`` tries a task
+        three times, where the others try it once. All cores by default.
     appName : str, optional
         The name of the program.
     conf : SparkConf, optional
@@ -96,7 +98,7 @@ class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles)
         udf_profiler_cls: Any = None,
         memory_profiler_cls: Any = None,
     ) -> None:
-        self._callsite = _call_site()
+        self._callsite = call_site()
         with SparkContext._lock:
             self._check_alone()
             self._conf = (conf or SparkConf()).copy()
@@ -117,6 +119,7 @@ class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles)
             self._conf.set("spark.app.startTime", self.startTime)
             self._folder = Path(tempfile.mkdtemp(prefix="ironlake-rdd-"))
             self._checkpoints: str | None = None
+            self._page: StatusPage | None = None
             self._ids, self._shuffles, self._accumulator_ids = itertools.count(), itertools.count(), itertools.count()
             self._accumulators: dict[int, Accumulator[Any]] = {}
             self._defaults = int(self._conf.number("spark.default.parallelism", slots))
@@ -181,6 +184,9 @@ class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles)
             if SparkContext._active_spark_context is self:
                 SparkContext._active_spark_context = None
             atexit.unregister(self.stop)
+            if self._page is not None:
+                self._page.close()
+                self._page = None
             self._pool.stop()
             shutil.rmtree(self._folder, ignore_errors=True)
             self._is_stopped = True
@@ -192,8 +198,19 @@ class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles)
 
     @property
     def uiWebUrl(self) -> str | None:
-        """The address of the page that shows stages and tasks; None, there is none."""
-        return None
+        """The address of a page that shows jobs and stages, served on this machine from when it is first asked for.
+
+        None if the setting ``spark.ui.enabled`` is false.
+        """
+        if self._conf.get("spark.ui.enabled") == "false":
+            return None
+        from .page import StatusPage
+
+        self._check_usable()
+        with SparkContext._lock:
+            if self._page is None:
+                self._page = StatusPage(self)
+            return self._page.url
 
     @property
     def defaultParallelism(self) -> int:
@@ -227,12 +244,12 @@ class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles)
     @classmethod
     def setSystemProperty(cls, key: str, value: str) -> None:
         """Set a property of the process, which `SparkConf` does not look at."""
-        _properties[key] = value
+        properties[key] = value
 
     @classmethod
     def getSystemProperty(cls, key: str) -> str | None:
         """A property of the process."""
-        return _properties.get(key)
+        return properties.get(key)
 
     def emptyRDD(self) -> RDD:
         """An RDD without partitions."""
@@ -340,7 +357,7 @@ class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles)
         self._check_usable()
         splits = range(rdd.getNumPartitions()) if partitions is None else partitions
         results: dict[int, list[Any]] = {}
-        self._run(rdd, _Listed(partitionFunc), splits, results.__setitem__)
+        self._run(rdd, Listed(partitionFunc), splits, results.__setitem__)
         rdd._checkpoint_marked()
         return [element for split in splits for element in results[split]]
 
@@ -373,47 +390,3 @@ class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles)
 
     def __repr__(self) -> str:
         return f"<SparkContext master={self.master} appName={self.appName}>"
-
-
-class _Listed:
-    """A function of elements as one of a partition, whose result is a list."""
-
-    def __init__(self, function: Callable[[Iterator[Any]], Iterable[Any]]) -> None:
-        self.function = function
-
-    def __call__(self, _: int, stream: Stream) -> list[Any]:
-        of_stream = getattr(self.function, "of_stream", None)
-        return list(self.function(iter(stream)) if of_stream is None else of_stream(stream))
-
-
-#: Properties of the process; programs ask for the one that there is to know that they run on Spark.
-_properties: dict[str, str] = {"SPARK_SUBMIT": "true"}
-
-
-def parse_master(master: str) -> tuple[int, int]:
-    """The tasks at the same time and the tries of each that a master stands for.
-
-    Raises
-    ------
-    ValueError
-        It is none that runs on one machine.
-    """
-    import re
-
-    if master == "local":
-        return 1, 1
-    found = re.fullmatch(r"local\[\s*(\d+|\*)\s*(?:,\s*(\d+)\s*)?\]", master)
-    if not found or found[1] == "0" or found[2] == "0":
-        raise ValueError(f"SparkContext: master is {master!r}; expected local, local[4], local[*] or local[4,2]")
-    slots = len(os.sched_getaffinity(0)) if found[1] == "*" else int(found[1])
-    return slots, int(found[2] or 1)
-
-
-def _call_site() -> str:
-    """Where the program made the context."""
-    for frame in reversed(traceback.extract_stack()[:-2]):
-        return f"{frame.name} at {frame.filename}:{frame.lineno}"
-    return "unknown"
-
-
-__all__ = ["SparkContext", "StorageLevel"]

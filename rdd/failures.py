@@ -8,7 +8,6 @@ import sysconfig
 import traceback
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
 
 import cloudpickle
 

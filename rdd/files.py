@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import glob
 import gzip
-import os
 import pickle
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -51,13 +50,13 @@ class FileNode(Node):
 
     def __init__(
         self,
-        id: int,
+        number: int,
         name: str,
         cut: Callable[[list[str]], list[list[Split]]],
         read: Callable[[Split], Iterable[Any]],
         operation: str,
     ) -> None:
-        super().__init__(id, None)
+        super().__init__(number, None)
         self.name_of_files, self.cut, self.read, self.operation = name, cut, read, operation
         self._splits: list[list[Split]] | None = None
 
@@ -94,16 +93,15 @@ def files_of(names: str) -> list[str]:
     found: list[str] = []
     for name in names.split(","):
         path = name.strip().removeprefix("file://")
-        matches = [path] if os.path.exists(path) else sorted(glob.glob(path))
+        matches = [path] if Path(path).exists() else sorted(glob.glob(path))  # noqa: PTH207 - patterns may be absolute
         if not matches:
             raise FileNotFoundError(f"Input path does not exist: {path}")
         for match in matches:
-            if os.path.isdir(match):
-                inside = sorted(os.listdir(match))
-                found += [os.path.join(match, each) for each in inside if each[0] not in "._"]
+            if Path(match).is_dir():
+                found += sorted(str(each) for each in Path(match).iterdir() if each.name[0] not in "._")
             else:
                 found.append(match)
-    return [path for path in found if os.path.isfile(path)]
+    return [path for path in found if Path(path).is_file()]
 
 
 def open_compressed(ending: str) -> Callable[..., Any]:
@@ -113,12 +111,12 @@ def open_compressed(ending: str) -> Callable[..., Any]:
 
 def text_splits(paths: list[str], minimum: int, compressed: bool = True) -> list[list[Split]]:
     """Files cut into at least so many parts where that can be done: not if endings say that they are compressed."""
-    total = sum(os.path.getsize(path) for path in paths)
+    total = sum(Path(path).stat().st_size for path in paths)
     goal = max(1, total // max(minimum, 1))
     size = max(1, min(goal, 32 << 20))
     splits = []
     for path in paths:
-        length = os.path.getsize(path)
+        length = Path(path).stat().st_size
         if (compressed and Path(path).suffix in _OPENERS) or not length:
             splits.append([Split(path, 0, length)])
             continue
@@ -147,7 +145,7 @@ def _raw_lines(split: Split) -> Iterator[bytes]:
             for line in file:
                 yield line.rstrip(b"\n").removesuffix(b"\r")
         return
-    with open(split.path, "rb", buffering=1 << 20) as file:
+    with Path(split.path).open("rb", buffering=1 << 20) as file:
         place = split.start
         if place:
             file.seek(place - 1)
@@ -159,7 +157,7 @@ def _raw_lines(split: Split) -> Iterator[bytes]:
 
 def saved_elements(path: str) -> Iterator[Any]:
     """The elements of a file of pickles."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         if file.readline() != _MAGIC:
             raise ValueError(f"{path} is no file of pickles that saveAsPickleFile wrote")
         while size := file.read(8):
@@ -184,7 +182,8 @@ class Saving(Base):
         FileExistsError
             The directory exists.
         """
-        ending, opener = "", open
+        ending: str = ""
+        opener: Callable[..., Any] = open
         if compressionCodecClass is not None:
             name = compressionCodecClass.rsplit(".", 1)[-1]
             if name not in _CODECS:

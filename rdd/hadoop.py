@@ -38,7 +38,10 @@ class HadoopReading:
     not needed. Other formats, and converters, are classes of a JVM, and raise NotImplementedError.
     """
 
-    defaultMinPartitions: int
+    @property
+    def defaultMinPartitions(self) -> int:
+        raise NotImplementedError
+
     _lazily: Callable[..., RDD]
 
     def sequenceFile(
@@ -175,8 +178,8 @@ class HadoopReading:
 class HadoopSaving(Saving):
     """The part of `RDD` that writes Hadoop's files.
 
-    The classes of keys and values are those of the first pair, unless they are named; a pair that they do not hold fails
-    the job. Other formats, and converters, are classes of a JVM, and raise NotImplementedError.
+    The classes of keys and values are those of the first pair, unless they are named; a pair that they do not hold
+    fails the job. Other formats, and converters, are classes of a JVM, and raise NotImplementedError.
     """
 
     def saveAsSequenceFile(self, path: str, compressionCodecClass: str | None = None) -> None:

@@ -166,7 +166,7 @@ class InheritableThread(threading.Thread):
     """
 
     def __init__(self, target: Callable[..., Any], *args: Any, session: Any = None, **kwargs: Any) -> None:
-        super().__init__(*args, target=inheritable_thread_target(target), **kwargs)
+        super().__init__(*args, **{**kwargs, "target": inheritable_thread_target(target)})
 
 
 def inheritable_thread_target(f: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,8 +1,8 @@
 """Which columns elements have, by the rules by which Spark makes a DataFrame of an RDD.
 
-Source: `SparkSession.createDataFrame` of PySpark 4.3.0, whose rules these are: integers are of 64 bits, decimals have 38
-digits of which 18 stand behind the point, dictionaries inside of rows are maps, and a text beside anything else that is
-a scalar makes a column of texts.
+Source: `SparkSession.createDataFrame` of PySpark 4.3.0, whose rules these are: integers are of 64 bits, decimals have
+38 digits of which 18 stand behind the point, dictionaries inside of rows are maps, and a text beside anything else that
+is a scalar makes a column of texts.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def columns_of(row: Any, names: Sequence[str] | None = None) -> dict[str, Any]:
     if hasattr(row, "__dict__"):
         return dict(sorted(vars(row).items()))
     raise TypeError(
-        f"toDF: no columns can be made of the element {row!r:.200} of type {type(row).__name__}; expected a tuple, list, "
-        "dictionary, or object with attributes"
+        f"toDF: no columns can be made of the element {row!r:.200} of type {type(row).__name__}; expected a tuple, "
+        "list, dictionary, or object with attributes"
     )
 
 
@@ -88,7 +88,7 @@ def _inferred(value: Any, where: str) -> pa.DataType:
         for one, other in value.items():
             key = merged(key, _inferred(one, where), f"key of {where}")
             value_type = merged(value_type, _inferred(other, where), f"value of {where}")
-        return pa.map_(key, value_type)
+        return key if pa.types.is_null(key) else pa.map_(key, value_type)
     if isinstance(value, list):
         inner = pa.null()
         for each in value:
@@ -155,7 +155,7 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._tokens = re.findall(r"`[^`]*`|\w+|[<>(),:]|\S", text)
+        self._tokens: list[str] = re.findall(r"`[^`]*`|\w+|[<>(),:]|\S", text)
 
     def type(self) -> pa.DataType:
         name = self._next().lower()
@@ -209,7 +209,7 @@ class _Parser:
 
     def _wrong(self, found: str) -> ValueError:
         return ValueError(
-            f"toDF: the schema {self._text!r} cannot be read at {found!r}; expected one such as 'a int, b array<string>'"
+            f"toDF: the schema {self._text!r} cannot be read at {found!r}; expected one such as 'a int, b array<date>'"
         )
 
 
@@ -254,7 +254,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _text(value: Any) -> str | None:
+def _text(value: str | object | None) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return str(value).lower() if isinstance(value, bool) else str(value)

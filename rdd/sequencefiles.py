@@ -1,8 +1,8 @@
 """Hadoop's sequence files: pairs of writables, in records or in compressed blocks of records.
 
 A file begins with ``SEQ``, its version, the classes of keys and values, whether it is compressed and how, some metadata
-and sixteen random bytes. These come again, after a length of -1, before a record every hundred thousand bytes and before
-each block, so that a reader who begins anywhere finds where a record begins.
+and sixteen random bytes. These come again, after a length of -1, before a record every hundred thousand bytes and
+before each block, so that a reader who begins anywhere finds where a record begins.
 
 Source: org.apache.hadoop.io.SequenceFile of Hadoop 3, version 6 of the format.
 """
@@ -86,9 +86,9 @@ def read_pairs(path: str, start: int, end: int) -> Iterator[tuple[Any, Any]]:
     """
     import mmap
 
-    if not os.path.getsize(path):
+    if not Path(path).stat().st_size:
         return
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         header = _header(content[: 1 << 20], path)
         place = header.end if start <= header.end < end else content.find(_ESCAPE + header.sync, max(start, header.end))
         size = len(content)

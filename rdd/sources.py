@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 class Given(Node):
     """Batches of the driver, for each partition its own; tasks are given theirs."""
 
-    def __init__(self, id: int, slices: Sequence[list[Batch]], operation: str) -> None:
-        super().__init__(id, len(slices))
+    def __init__(self, number: int, slices: Sequence[list[Batch]], operation: str) -> None:
+        super().__init__(number, len(slices))
         self._slices, self.operation = slices, operation
         self.rows = sum(len(batch) for part in slices for batch in part)
 
@@ -34,11 +35,11 @@ class Given(Node):
 class Parallelized(Given):
     """A collection of the driver in slices."""
 
-    def __init__(self, id: int, slices: Sequence[Sequence[Any]]) -> None:
+    def __init__(self, number: int, slices: Sequence[Sequence[Any]]) -> None:
         batches = [
             [Batch.of(part[start : start + BATCH_ROWS]) for start in range(0, len(part), BATCH_ROWS)] for part in slices
         ]
-        super().__init__(id, batches, "parallelize")
+        super().__init__(number, batches, "parallelize")
 
 
 class Empty(Node):
@@ -58,4 +59,4 @@ def slices_of(collection: Sequence[Any], count: int) -> list[Sequence[Any]]:
     rows = max(1, min(len(collection) // count, 1024))
     batches = -(-len(collection) // rows)
     bounds = [place * batches // count * rows for place in range(count + 1)]
-    return [collection[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [collection[start:end] for start, end in itertools.pairwise(bounds)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ class Tables(Base):
         Parameters
         ----------
         schema : list of str, str, pyarrow.Schema or pyspark.sql.types.StructType, optional
-            Names of the columns, or names and types, such as ``"a int, b array<string>"``. Otherwise tuples have columns
+            Names of the columns, or names and types, such as ``"a int, b array<date>"``. Otherwise tuples have columns
             ``_1``, ``_2`` and so on, and dictionaries and objects those of their keys and attributes.
         sampleRatio : float, optional
             The part of the elements that types are inferred from. By default the first decides, and up to a hundred
@@ -111,8 +112,8 @@ class Tables(Base):
 
         Examples
         --------
-        >>> sc.parallelize([(1, "fig"), (2, "kiwi")]).toDuckDB(duckdb.connect(), "fruit").aggregate("count(*)").fetchall()
-        [(2,)]
+        >>> sc.parallelize([(1, "fig"), (2, "kiwi")]).toDuckDB(duckdb.connect(), "fruit").fetchall()
+        [(1, 'fig'), (2, 'kiwi')]
         """
         rows, names = self._rows()
         columns = rows._inferred(names, None)
@@ -141,7 +142,7 @@ class Tables(Base):
 
     def _inferred(self, names: list[str] | None, sampleRatio: float | None) -> pa.Schema:
         if sampleRatio is not None:
-            sampled = self if sampleRatio >= 0.99 else self.sample(False, sampleRatio)  # type: ignore[attr-defined]
+            sampled: Any = self if sampleRatio >= 0.99 else self.sample(False, sampleRatio)  # type: ignore[attr-defined]
             found = sampled.mapPartitions(lambda rows: [inferred(rows, names)]).collect()
             schema = inferred([], names)
             for each in found:
@@ -157,8 +158,8 @@ class Tables(Base):
             raise ValueError("toDF: no columns can be inferred from elements without values; pass a schema")
         if has_unknown(schema):
             raise ValueError(
-                f"toDF: the types of some columns cannot be inferred, as their values are null: {_shown(schema)}; pass a "
-                "schema, or sampleRatio=1.0 to look at all elements"
+                f"toDF: the types of some columns cannot be inferred, as their values are null: {_shown(schema)}; pass "
+                "a schema, or sampleRatio=1.0 to look at all elements"
             )
         return schema
 
@@ -171,7 +172,10 @@ class Tables(Base):
 class TableReading:
     """The part of `SparkContext` that makes RDDs of tables."""
 
-    defaultParallelism: int
+    @property
+    def defaultParallelism(self) -> int:
+        raise NotImplementedError
+
     _next_id: Callable[[], int]
 
     def fromArrow(self, data: Any, numSlices: int | None = None) -> RDD:
@@ -182,7 +186,7 @@ class TableReading:
         Parameters
         ----------
         data : object with ``__arrow_c_stream__``
-            An Arrow table or stream of batches, a DuckDB relation, a pandas or Polars data frame; it is read to its end.
+            An Arrow table or stream of batches, a DuckDB relation, a pandas or Polars data frame; read to its end.
         numSlices : int, optional
             How many partitions.
 
@@ -212,7 +216,7 @@ class TableReading:
         bounds = [place * len(data) // count for place in range(count + 1)]
         slices = [
             [batch_of_rows(part) for part in data.slice(start, end - start).to_batches(BATCH_ROWS)]
-            for start, end in zip(bounds, bounds[1:], strict=False)
+            for start, end in itertools.pairwise(bounds)
         ]
         return RDD(Given(self._next_id(), slices, "fromArrow"), self)  # type: ignore[arg-type]
 

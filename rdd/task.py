@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .batches import Batch
-from .closures import dumps, places
+from .closures import dumps, origins
 from .running import running_task, set_running
 from .segments import MissingSegment, Section, SegmentWriter, read_section
 from .shuffle import write_output
@@ -262,8 +262,8 @@ def _place_of_failure(steps: list[_Step], work: ResultWork | ShuffleWork) -> str
             dumps(step)
         except Exception:
             named = step.state.get("operation", step.type.operation)
-            return f"in what was given to {named}: {', '.join(places(step.state)) or 'see above'}"
-    return f"in what was given to the action: {', '.join(places(vars(work))) or 'see above'}"
+            return f"in what was given to {named}: {', '.join(origins(step.state)) or 'see above'}"
+    return f"in what was given to the action: {', '.join(origins(vars(work))) or 'see above'}"
 
 
 def load_stage(binary: bytes) -> tuple[Node, ResultWork | ShuffleWork]:

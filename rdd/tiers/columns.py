@@ -105,7 +105,8 @@ class Plan:
             made = {place: np.empty(rows, _TYPES[_type(found[place])]) for place in self.outputs}
             if compiled(self.source)(rows, self.given, *read, *made.values()) < rows:
                 return None
-        arrays, out_kinds = [], []
+        arrays: list[pa.Array] = []
+        out_kinds: list[Kind] = []
         for place, leaf in enumerate(found):
             if place in made:
                 arrays.append(pa.array(made[place]))

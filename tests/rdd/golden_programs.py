@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-WORDS = "the quick brown fox jumps over the lazy dog and the cat".split()
+WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "the", "cat"]
 KEYS = [0, 1, -1, -2, 7, 2**31, -(2**61), 2**61 - 1, 2**70, True, 1.5, -0.0, math.inf, -math.inf, 1e300, None, "", "a", "ä", "Ω", "🦆",
         "key", b"", b"ab", (), (1, "a"), (None, (2.5, "x")), "x" * 100]  # fmt: skip
 SEQUENCES = {
@@ -26,14 +26,24 @@ SEQUENCES = {
     "int-map": [(1, {"a": 1, 2: 0.5}), (2, {"x": None, "y": True, "z": {"deep": 2**40}})],
     "many": [(n, f"line {n} " * 20) for n in range(700)],
 }  # fmt: skip
-CODECS = {"": None, "-gzip": "org.apache.hadoop.io.compress.GzipCodec", "-default": "org.apache.hadoop.io.compress.DefaultCodec"}
+CODECS = {
+    "": None,
+    "-gzip": "org.apache.hadoop.io.compress.GzipCodec",
+    "-default": "org.apache.hadoop.io.compress.DefaultCodec",
+}
 
 
 def slices(sc):
     cases = [(11, 4), (10, 3), (3, 5), (0, 2), (5000, 3), (2049, 2), (100, 7)]
     lists = [[len(part) for part in sc.parallelize(list(range(n)), k).glom().collect()] for n, k in cases]
     ranges = [[len(part) for part in sc.parallelize(range(n), k).glom().collect()] for n, k in cases]
-    return lists, ranges, sc.range(1, 20, 3, 3).glom().collect(), sc.range(5).collect(), sc.range(9, 0, -2, 2).glom().collect()
+    return (
+        lists,
+        ranges,
+        sc.range(1, 20, 3, 3).glom().collect(),
+        sc.range(5).collect(),
+        sc.range(9, 0, -2, 2).glom().collect(),
+    )
 
 
 def coalesced(sc):
@@ -51,8 +61,13 @@ def sorted_by_text(elements):
 
 def samples(sc):
     rdd = sc.parallelize(range(200), 3)
-    return [rdd.sample(replace, fraction, seed).collect()
-            for replace in (False, True) for fraction in (0.0, 0.1, 1.0, 25.0) if replace or fraction <= 1 for seed in (0, 42)]
+    return [
+        rdd.sample(replace, fraction, seed).collect()
+        for replace in (False, True)
+        for fraction in (0.0, 0.1, 1.0, 25.0)
+        if replace or fraction <= 1
+        for seed in (0, 42)
+    ]
 
 
 def splits_at_random(sc):
@@ -78,18 +93,33 @@ def order(sc):
         words.sortByKey(True, 2, str.lower).glom().collect(),
         words.sortByKey(False, 1).collect(),
         sc.parallelize(WORDS, 3).sortBy(lambda word: (len(word), word), False, 2).glom().collect(),
-        sc.parallelize([(8, 5), (2, 1), (3, 9), (7, 7), (2, 0)], 2).repartitionAndSortWithinPartitions(2, lambda k: k % 2).glom().collect(),
+        sc.parallelize([(8, 5), (2, 1), (3, 9), (7, 7), (2, 0)], 2)
+        .repartitionAndSortWithinPartitions(2, lambda k: k % 2)
+        .glom()
+        .collect(),
     )
 
 
 def places(sc):
     letters = sc.parallelize(list("abcdefg"), 3)
-    return letters.zipWithIndex().collect(), letters.zipWithUniqueId().collect(), letters.zip(sc.parallelize(range(7), 3)).collect()
+    return (
+        letters.zipWithIndex().collect(),
+        letters.zipWithUniqueId().collect(),
+        letters.zip(sc.parallelize(range(7), 3)).collect(),
+    )
 
 
 def numbers(sc):
     rdd = sc.parallelize([1.5, 2, 8, -3, 1e16, 1.0, -1e16, 0.1, 0.2, 0.3], 3)
-    return rdd.sum(), rdd.mean(), rdd.variance(), float(rdd.sampleStdev()), str(rdd.stats()), rdd.max(), rdd.min(key=abs)
+    return (
+        rdd.sum(),
+        rdd.mean(),
+        rdd.variance(),
+        float(rdd.sampleStdev()),
+        str(rdd.stats()),
+        rdd.max(),
+        rdd.min(key=abs),
+    )
 
 
 def histograms(sc):
@@ -112,7 +142,16 @@ def folds(sc):
 
 def heads(sc):
     rdd = sc.parallelize([5, 3, 9, 1, 7, 3], 4)
-    return rdd.take(0), rdd.take(3), rdd.take(99), rdd.first(), rdd.top(3), rdd.top(2, key=lambda n: -n), rdd.takeOrdered(4), rdd.filter(lambda n: n > 6).take(1)
+    return (
+        rdd.take(0),
+        rdd.take(3),
+        rdd.take(99),
+        rdd.first(),
+        rdd.top(3),
+        rdd.top(2, key=lambda n: -n),
+        rdd.takeOrdered(4),
+        rdd.filter(lambda n: n > 6).take(1),
+    )
 
 
 def by_key(sc):

@@ -110,7 +110,10 @@ def run(test: doctest.DocTest, context: SparkContext | None) -> Result:
 
 def as_ours(want: str) -> str:
     """What an example prints, with our modules in place of pyspark's."""
-    for theirs, ours in [("pyspark.core.rdd.RDDBarrier", "ironlake.rdd.barrier.RDDBarrier"), ("pyspark.conf", "ironlake.rdd.conf")]:
+    for theirs, ours in [
+        ("pyspark.core.rdd.RDDBarrier", "ironlake.rdd.barrier.RDDBarrier"),
+        ("pyspark.conf", "ironlake.rdd.conf"),
+    ]:
         want = want.replace(f"<{theirs}", f"<{ours}")
     return want
 

@@ -4,8 +4,9 @@ import inspect
 
 import pytest
 
-pyspark = pytest.importorskip("pyspark", minversion="4.3.0")
+pytest.importorskip("pyspark", minversion="4.3.0")
 
+import pyspark
 import pyspark.core.rdd
 import pyspark.core.status
 import pyspark.resultiterable
@@ -43,8 +44,12 @@ def test_names_and_arguments(theirs):
     for name in names:
         wanted, found = getattr(theirs, name), getattr(ours, name)
         if inspect.isroutine(wanted):
-            extra = [each for each in arguments(found) if each[1] is inspect.Parameter.KEYWORD_ONLY]  # ours, such as exactly_once
-            assert [str(each) for each in arguments(found) if each not in extra] == [str(each) for each in arguments(wanted)], name
+            extra = [
+                each for each in arguments(found) if each[1] is inspect.Parameter.KEYWORD_ONLY
+            ]  # ours, such as exactly_once
+            assert [str(each) for each in arguments(found) if each not in extra] == [
+                str(each) for each in arguments(wanted)
+            ], name
 
 
 def test_attributes_of_instances():
@@ -60,4 +65,6 @@ def test_attributes_of_instances():
 
 
 def test_arguments_of_a_context_are_those_of_pyspark():
-    assert [name for name, *_ in arguments(pyspark.SparkContext)] == [name for name, *_ in arguments(ironlake.rdd.SparkContext)]
+    assert [name for name, *_ in arguments(pyspark.SparkContext)] == [
+        name for name, *_ in arguments(ironlake.rdd.SparkContext)
+    ]

@@ -3,7 +3,7 @@
 import pytest
 
 from ironlake.rdd import SparkContext, StorageLevel
-from ironlake.rdd.context import parse_master
+from ironlake.rdd.environment import parse_master
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +115,6 @@ def test_actions_say_what_went_wrong_where(sc, case):
     for note in notes:
         assert note in told
     assert sc.parallelize([1, 2]).count() == 2
-
-
 
 
 @pytest.mark.parametrize("action", ["first", "max", "min"])

@@ -16,7 +16,9 @@ from ironlake.rdd import SparkContext
 
 HERE = Path(__file__).parent
 ANSWERS = json.loads((HERE / "golden_programs.json").read_text())
-OURS = {f"{name}{ending}": pairs for name, pairs in SEQUENCES.items() for ending in (CODECS if name == "int-text" else [""])}
+OURS = {
+    f"{name}{ending}": pairs for name, pairs in SEQUENCES.items() for ending in (CODECS if name == "int-text" else [""])
+}
 
 
 @pytest.fixture(scope="module")
@@ -72,22 +74,35 @@ def test_each_record_of_a_sequence_file_is_in_one_partition(sc, count):
 
 def test_hadoop_formats(sc, tmp_path):
     old, new = "org.apache.hadoop.mapred.", "org.apache.hadoop.mapreduce.lib."
-    pairs = sc.parallelize([(1, 0.5), (2, 1e10), (3, -math.inf), (None, True), ("k", {1: b"\x01\xff"}), ("x", None), (None, None)], 1)
+    pairs = sc.parallelize(
+        [(1, 0.5), (2, 1e10), (3, -math.inf), (None, True), ("k", {1: b"\x01\xff"}), ("x", None), (None, None)], 1
+    )
     pairs.saveAsHadoopFile(f"{tmp_path}/text", f"{old}TextOutputFormat")
     lines = ["1\t0.5", "2\t1.0E10", "3\t-Infinity", "true", "k\t{1=01 ff}", "x"]
     assert (tmp_path / "text" / "part-00000").read_text().splitlines() == lines
     read = sc.newAPIHadoopFile(f"{tmp_path}/text", f"{new}input.TextInputFormat", "any", "any").collect()
     assert read == [(sum(len(line) + 1 for line in lines[:place]), line) for place, line in enumerate(lines)]
 
-    conf = {"mapreduce.output.fileoutputformat.compress": "true", "mapreduce.output.fileoutputformat.compress.codec": "org.apache.hadoop.io.compress.GzipCodec"}
+    conf = {
+        "mapreduce.output.fileoutputformat.compress": "true",
+        "mapreduce.output.fileoutputformat.compress.codec": "org.apache.hadoop.io.compress.GzipCodec",
+    }
     pairs.saveAsNewAPIHadoopFile(f"{tmp_path}/gz", f"{new}output.TextOutputFormat", conf=conf)
     assert sc.textFile(f"{tmp_path}/gz/part-r-00000.gz").collect() == lines
 
     (tmp_path / "parts").write_text("a\nb||c||")
     conf = {"textinputformat.record.delimiter": "||"}
-    assert sc.hadoopFile(f"{tmp_path}/parts", f"{old}TextInputFormat", "k", "v", conf=conf).collect() == [(0, "a\nb"), (5, "c")]
+    assert sc.hadoopFile(f"{tmp_path}/parts", f"{old}TextInputFormat", "k", "v", conf=conf).collect() == [
+        (0, "a\nb"),
+        (5, "c"),
+    ]
 
-    sc.parallelize([(1, 2.0)], 1).saveAsHadoopFile(f"{tmp_path}/long", f"{old}SequenceFileOutputFormat", "org.apache.hadoop.io.LongWritable", "org.apache.hadoop.io.FloatWritable")
+    sc.parallelize([(1, 2.0)], 1).saveAsHadoopFile(
+        f"{tmp_path}/long",
+        f"{old}SequenceFileOutputFormat",
+        "org.apache.hadoop.io.LongWritable",
+        "org.apache.hadoop.io.FloatWritable",
+    )
     content = (tmp_path / "long" / "part-00000").read_bytes()
     assert content.endswith(struct.pack(">iiqf", 12, 8, 1, 2.0))
 

@@ -21,13 +21,27 @@ integers = st.integers(-5, 5) | st.integers(-(2**70), 2**70)
 floats = st.floats(allow_nan=False)
 scalars = st.none() | st.booleans() | integers | floats | st.text(max_size=3) | st.binary(max_size=3)
 hashable = scalars | st.tuples(scalars, st.tuples(scalars))
-anything = hashable | st.lists(scalars, max_size=3) | st.dictionaries(st.text(max_size=2), scalars, max_size=2) | st.sets(integers, max_size=2)
+anything = (
+    hashable
+    | st.lists(scalars, max_size=3)
+    | st.dictionaries(st.text(max_size=2), scalars, max_size=2)
+    | st.sets(integers, max_size=2)
+)
 #: Lists of one type, which are columns, and of several, which are not.
-same = st.one_of(*(st.lists(each, max_size=30) for each in (integers, floats, st.text(max_size=3), st.tuples(integers, floats), st.booleans())))
+same = st.one_of(
+    *(
+        st.lists(each, max_size=30)
+        for each in (integers, floats, st.text(max_size=3), st.tuples(integers, floats), st.booleans())
+    )
+)
 mixed = same | st.lists(anything, max_size=30)
-numbers = st.lists(st.integers(-(2**63), 2**63 - 1) | floats, max_size=30) | st.lists(st.integers(-(2**66), 2**66), max_size=30)
+numbers = st.lists(st.integers(-(2**63), 2**63 - 1) | floats, max_size=30) | st.lists(
+    st.integers(-(2**66), 2**66), max_size=30
+)
 keys = st.sampled_from([0, 1, True, 1.0, -1, -2, "a", "", None, (1, "x"), 2**61 - 1, b"k"])
-pairs = st.lists(st.tuples(keys, integers), max_size=30) | st.lists(st.tuples(st.integers(-3, 3), st.floats(-10, 10)), max_size=30)
+pairs = st.lists(st.tuples(keys, integers), max_size=30) | st.lists(
+    st.tuples(st.integers(-3, 3), st.floats(-10, 10)), max_size=30
+)
 slices = st.integers(1, 4)
 quickly = settings(max_examples=25, deadline=None, database=None, derandomize=True)
 
@@ -80,7 +94,10 @@ def test_arithmetic(sc, elements, count):
     alike(rdd.map(lambda n: n if n < 10 else 0.5).collect(), [n if n < 10 else 0.5 for n in elements])
     parts = rdd.glom().collect()
     alike(rdd.sum(), functools.reduce(operator.add, map(sum, parts), 0))
-    alike(rdd.fold(1, operator.add), functools.reduce(operator.add, [functools.reduce(operator.add, part, 1) for part in parts], 1))
+    alike(
+        rdd.fold(1, operator.add),
+        functools.reduce(operator.add, [functools.reduce(operator.add, part, 1) for part in parts], 1),
+    )
     if elements:
         wanted = [functools.reduce(operator.add, part) for part in parts if part]
         alike(rdd.reduce(operator.add), functools.reduce(operator.add, wanted))
@@ -103,7 +120,12 @@ def test_values_by_key(sc, elements, count, reducers):
     any_order(rdd.groupByKey(reducers).mapValues(list).collect(), groups.items())
     found = rdd.reduceByKey(operator.add, reducers)
     by_part = [grouped(part) for part in rdd.glom().collect()]
-    sums = {key: functools.reduce(operator.add, [functools.reduce(operator.add, part[key]) for part in by_part if key in part]) for key in groups}
+    sums = {
+        key: functools.reduce(
+            operator.add, [functools.reduce(operator.add, part[key]) for part in by_part if key in part]
+        )
+        for key in groups
+    }
     any_order(found.collect(), sums.items())
     for place, part in enumerate(found.keys().glom().collect()):
         assert all(portable_hash(key) % reducers == place for key in part)
@@ -121,19 +143,35 @@ def test_joins(sc, left, right, count):
     any_order([(key, tuple(map(list, values))) for key, values in one.cogroup(other, count).collect()], both.items())
     product = [(key, pair) for key, (mine, yours) in both.items() for pair in itertools.product(mine, yours)]
     any_order(one.join(other, count).collect(), product)
-    outer = [(key, pair) for key, (mine, yours) in both.items() for pair in itertools.product(mine or [None], yours or [None])]
+    outer = [
+        (key, pair)
+        for key, (mine, yours) in both.items()
+        for pair in itertools.product(mine or [None], yours or [None])
+    ]
     any_order(one.fullOuterJoin(other, count).collect(), outer)
     any_order(one.leftOuterJoin(other, count).collect(), [each for each in outer if each[0] in ours])
-    any_order(one.subtractByKey(other, count).collect(), [(key, value) for key, values in ours.items() for value in values if key not in theirs])
+    any_order(
+        one.subtractByKey(other, count).collect(),
+        [(key, value) for key, values in ours.items() for value in values if key not in theirs],
+    )
 
 
 @quickly
-@given(st.lists(st.tuples(st.integers(-9, 9) | floats, st.integers()), max_size=40) | st.lists(st.tuples(st.text(max_size=2), st.none()), max_size=40), slices, slices, st.booleans())
+@given(
+    st.lists(st.tuples(st.integers(-9, 9) | floats, st.integers()), max_size=40)
+    | st.lists(st.tuples(st.text(max_size=2), st.none()), max_size=40),
+    slices,
+    slices,
+    st.booleans(),
+)
 def test_order(sc, elements, count, parts, ascending):
     found = sc.parallelize(elements, count).sortByKey(ascending, parts)
     alike(found.collect(), sorted(elements, key=lambda pair: pair[0], reverse=not ascending))
     keys = [key for key, _ in elements]
-    alike(sc.parallelize(keys, count).sortBy(lambda key: key, ascending, parts).collect(), sorted(keys, reverse=not ascending))
+    alike(
+        sc.parallelize(keys, count).sortBy(lambda key: key, ascending, parts).collect(),
+        sorted(keys, reverse=not ascending),
+    )
     alike(sc.parallelize(keys, count).takeOrdered(3), sorted(keys)[:3])
 
 

@@ -16,7 +16,6 @@ from ironlake.rdd import SparkContext
 #: Examples of what is a JVM's.
 OF_A_JVM = {
     "conf.SparkConf": "sets a variable through py4j's object behind the settings",
-    "context.SparkContext.uiWebUrl": "asks for the address of Spark's web page",
 }
 EXAMPLES = pyspark_doctests.examples()
 
@@ -24,7 +23,9 @@ EXAMPLES = pyspark_doctests.examples()
 @pytest.fixture(scope="module")
 def contexts() -> Iterator[pyspark_doctests.Contexts]:
     with pytest.MonkeyPatch.context() as patch, pyspark_doctests.Contexts() as found:
-        patch.setitem(os.environ, "PYTHONHASHSEED", "0")  # PySpark's portable_hash, which is one of the examples, wants it
+        patch.setitem(
+            os.environ, "PYTHONHASHSEED", "0"
+        )  # PySpark's portable_hash, which is one of the examples, wants it
         yield found
 
 

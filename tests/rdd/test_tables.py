@@ -48,14 +48,19 @@ def test_rows_of_many_kinds(sc):
 
 def test_a_schema_of_spark_is_taken(sc):
     types = pytest.importorskip("pyspark.sql.types")
-    struct = types.StructType([types.StructField("a", types.IntegerType()), types.StructField("b", types.ArrayType(types.DateType()))])
+    struct = types.StructType(
+        [types.StructField("a", types.IntegerType()), types.StructField("b", types.ArrayType(types.DateType()))]
+    )
     table = sc.parallelize([(1, [dt.date(2024, 1, 2)])], 1).toDF(struct)
     assert [str(type_) for type_ in table.schema.types] == ["int32", "list<element: date32[day]>"]
 
 
 def test_what_types_are_inferred_from(sc):
     late = [(n, None if n < 120 else n) for n in range(130)]
-    with pytest.raises(ValueError, match="cannot be inferred, as their values are null: _1 int64, _2 null; pass a schema, or sampleRatio=1.0"):
+    with pytest.raises(
+        ValueError,
+        match="cannot be inferred, as their values are null: _1 int64, _2 null; pass a schema, or sampleRatio=1.0",
+    ):
         sc.parallelize(late, 3).toDF()
     assert sc.parallelize(late, 3).toDF(sampleRatio=1.0)["_2"].null_count == 120
     with pytest.raises(ValueError, match="RDD is empty"):
@@ -103,7 +108,10 @@ def test_tables_of_all_sorts(sc):
     table = pa.table(columns)
     for data in (table, table.to_batches()[0], pa.RecordBatchReader.from_batches(table.schema, table.to_batches())):
         assert sc.fromArrow(data, 2).collect() == wanted
-    assert sc.fromArrow(duckdb.sql("SELECT range AS n FROM range(5)"), 2).glom().collect() == [[(0,), (1,)], [(2,), (3,), (4,)]]
+    assert sc.fromArrow(duckdb.sql("SELECT range AS n FROM range(5)"), 2).glom().collect() == [
+        [(0,), (1,)],
+        [(2,), (3,), (4,)],
+    ]
     assert sc.fromArrow(pa.table({"n": pa.array([], pa.int64())}), 2).collect() == []
     with pytest.raises(TypeError, match="fromArrow: data is a list; expected a table"):
         sc.fromArrow([1])
@@ -140,7 +148,10 @@ def test_delta(sc, tmp_path):
     for act, words in [
         (lambda: sc.fromDelta(str(tmp_path / "none")), "fromDelta: .*does not exist"),
         (lambda: sc.fromDelta(str(tmp_path / "sales"), version=9), "fromDelta: "),
-        (lambda: sc.fromDelta(str(tmp_path / "sales"), columns=["price"]), "has no column 'price'; it has item, pieces"),
+        (
+            lambda: sc.fromDelta(str(tmp_path / "sales"), columns=["price"]),
+            "has no column 'price'; it has item, pieces",
+        ),
     ]:
         with pytest.raises((ValueError, FileNotFoundError), match=words):
             act()
