@@ -243,7 +243,8 @@ class TableReading:
 
         Examples
         --------
-        >>> sc.fromDelta("lake/sales", columns=["item"]).distinct().collect()  # doctest: +SKIP
+        >>> sc.fromDelta("lake/sales", columns=["item", "pieces"]).collect()
+        [('fig', 7), ('kiwi', 2)]
         """
         from ironlake.lakehouse.snapshot import open_snapshot
 
