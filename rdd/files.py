@@ -6,6 +6,8 @@ import bz2
 import glob
 import gzip
 import pickle
+import re
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,6 +26,12 @@ _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
 _CODECS = {"GzipCodec": (".gz", gzip.open), "BZip2Codec": (".bz2", bz2.open)}
 #: The first bytes of a file of pickles.
 _MAGIC = b"ironlake pickles 1\n"
+#: What some programs begin texts in UTF-8 with.
+_MARK = b"\xef\xbb\xbf"
+#: What ends lines.
+_ENDS = re.compile(rb"\r\n|\n|\r")
+#: Bytes of a text that are read together.
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -130,29 +138,63 @@ def text_splits(paths: list[str], minimum: int, compressed: bool = True) -> list
 
 def read_lines(split: Split) -> Iterator[str]:
     """The lines that begin in a part of a file, as texts."""
-    return (line.decode("utf-8", "replace") for line in _raw_lines(split))
+    for place, block in _blocks(split):
+        content = _text(block, place)
+        if "\r" in content:
+            content = content.replace("\r\n", "\n").replace("\r", "\n")
+        lines = content.split("\n")
+        yield from lines if lines[-1] else lines[:-1]
 
 
 def read_raw_lines(split: Split) -> Iterator[bytes]:
     """The lines that begin in a part of a file, as bytes."""
-    return _raw_lines(split)
+    for place, block in _blocks(split):
+        content = block if place else block.removeprefix(_MARK)
+        if b"\r" in content:
+            content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = content.split(b"\n")
+        yield from lines if lines[-1] else lines[:-1]
 
 
-def _raw_lines(split: Split) -> Iterator[bytes]:
-    opener = _OPENERS.get(Path(split.path).suffix)
-    if opener is not None:
-        with opener(split.path, "rb") as file:
-            for line in file:
-                yield line.rstrip(b"\n").removesuffix(b"\r")
-        return
-    with Path(split.path).open("rb", buffering=1 << 20) as file:
+def placed_lines(split: Split) -> Iterator[tuple[int, str]]:
+    """The lines that begin in a part of a file, each with the byte at which it begins."""
+    for place, block in _blocks(split):
+        start = 0
+        for found in _ENDS.finditer(block):
+            yield place + start, _text(block[start : found.start()], place + start)
+            start = found.end()
+        if rest := _text(block[start:], place + start):
+            yield place + start, rest
+
+
+def _text(line: bytes, place: int) -> str:
+    return (line if place else line.removeprefix(_MARK)).decode("utf-8", "replace")
+
+
+def placed_parts(split: Split, separator: bytes) -> Iterator[tuple[int, str]]:
+    """What stands in a file between separators, each part with the byte at which it begins."""
+    with open_compressed(Path(split.path).suffix)(split.path, "rb") as file:
+        parts = file.read().split(separator)
+    place = 0
+    for number, part in enumerate(parts):
+        if part or number < len(parts) - 1:
+            yield place, part.decode("utf-8", "replace")
+        place += len(part) + len(separator)
+
+
+def _blocks(split: Split) -> Iterator[tuple[int, bytes]]:
+    """The lines that begin in a part of a file, many at a time, with the byte at which they begin."""
+    is_compressed = Path(split.path).suffix in _OPENERS
+    end = sys.maxsize if is_compressed else split.end
+    with open_compressed(Path(split.path).suffix)(split.path, "rb") as file:
         place = split.start
         if place:
             file.seek(place - 1)
             place += len(file.readline()) - 1  # a line that began before
-        while place < split.end and (line := file.readline()):
-            place += len(line)
-            yield line.rstrip(b"\n").removesuffix(b"\r")
+        while place < end and (block := file.read(min(_BLOCK, end - place))):
+            block += b"" if block.endswith(b"\n") else file.readline()
+            yield place, block
+            place += len(block)
 
 
 def saved_elements(path: str) -> Iterator[Any]:

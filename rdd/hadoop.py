@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from .files import Saving, Split, open_compressed, text_splits
+from .files import Saving, Split, open_compressed, placed_lines, placed_parts, text_splits
 from .sequencefiles import codec, file_suffix, read_pairs, write_pairs
 from .writables import Writable, java_text, writable, writable_of
 
@@ -305,30 +304,6 @@ class HadoopSaving(Saving):
         if codec_name is not None and not file_suffix(codec_name):
             raise NotImplementedError(f"saveAsHadoopFile: texts cannot be compressed by {codec_name}")
         self._save(path, file_suffix(codec_name), open_compressed(file_suffix(codec_name)), write, prefix)
-
-
-def placed_lines(split: Split) -> Iterator[tuple[int, str]]:
-    """The lines that begin in a part of a file, each with the byte at which it begins."""
-    opener = open_compressed(Path(split.path).suffix)
-    with opener(split.path, "rb") as file:
-        place = split.start
-        if place:
-            file.seek(place - 1)
-            place += len(file.readline()) - 1  # a line that began before
-        while (opener is not open or place < split.end) and (line := file.readline()):
-            yield place, line.rstrip(b"\n").removesuffix(b"\r").decode("utf-8", "replace")
-            place += len(line)
-
-
-def placed_parts(split: Split, separator: bytes) -> Iterable[tuple[int, str]]:
-    """What stands in a file between separators, each part with the byte at which it begins."""
-    with open_compressed(Path(split.path).suffix)(split.path, "rb") as file:
-        parts = file.read().split(separator)
-    place = 0
-    for number, part in enumerate(parts):
-        if part or number < len(parts) - 1:
-            yield place, part.decode("utf-8", "replace")
-        place += len(part) + len(separator)
 
 
 def _setting(conf: Conf, names: tuple[str, ...]) -> str | None:

@@ -168,6 +168,43 @@ def by_key(sc):
     )  # fmt: skip
 
 
+def lines(sc):
+    contents = [
+        b"a\rb\r\nc\n\nd",
+        b"a\r\r\nb\r",
+        b"\xef\xbb\xbfx\n\xef\xbb\xbfy",
+        b"",
+        b"\n",
+        b"\r\n\r",
+        "ä🦆\n".encode(),
+        b"ab\xffc\xe2\x82\n",
+        b"tail\n",
+    ]
+    found = []
+    for content in contents:
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "file.txt").write_bytes(content)
+            found.append(sc.textFile(folder, 3).collect())
+    return found
+
+
+def written_lines(sc):
+    elements = ["a", 1, 0.5, None, True, "ä\nb", "", (1, "x"), {"k": [1]}]
+    with tempfile.TemporaryDirectory() as folder:
+        sc.parallelize(elements, 1).saveAsTextFile(f"{folder}/out")
+        return Path(folder, "out", "part-00000").read_bytes()
+
+
+def steps(sc):
+    """How many jobs `take` runs, and which partitions they look at."""
+    seen = []
+    for wanted, hit in [(1, 0), (1, 7), (3, 30), (40, 0), (5, 99)]:
+        looked = sc.accumulator(0)
+        rdd = sc.parallelize(range(100), 50).mapPartitions(lambda part, looked=looked: (looked.add(1), part)[1])
+        seen.append((rdd.filter(lambda n, hit=hit: n >= hit).take(wanted), looked.value))
+    return seen
+
+
 def names(sc):
     levels = sc.parallelize([1]).getStorageLevel(), sc.parallelize([1]).cache().getStorageLevel()
     return [repr(level) for level in levels], [str(level) for level in levels]
@@ -193,7 +230,7 @@ def schema_of(frame):
 
 
 PROGRAMS = [slices, coalesced, partitions_of_keys, samples, splits_at_random, samples_by_key, samples_of_a_size, order, places, numbers,
-            histograms, folds, heads, by_key, names, schemas]  # fmt: skip
+            histograms, folds, heads, by_key, lines, written_lines, steps, names, schemas]  # fmt: skip
 
 
 if __name__ == "__main__":

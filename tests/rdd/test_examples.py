@@ -15,7 +15,9 @@ from ironlake.rdd import SparkContext
 
 def examples():
     finder = doctest.DocTestFinder(exclude_empty=True)
-    names = [name for _, name, is_package in pkgutil.iter_modules(ironlake.rdd.__path__, "ironlake.rdd.") if not is_package]
+    names = [
+        name for _, name, is_package in pkgutil.iter_modules(ironlake.rdd.__path__, "ironlake.rdd.") if not is_package
+    ]
     return [test for name in names for test in finder.find(importlib.import_module(name)) if test.examples]
 
 
