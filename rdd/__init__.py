@@ -11,18 +11,18 @@ from .broadcast import Broadcast
 from .conf import SparkConf
 from .context import SparkContext
 from .hashing import portable_hash
-from .jobs import InheritableThread
+from .jobs import InheritableThread, inheritable_thread_target
 from .levels import StorageLevel
 from .lineage import Partitioner
 from .rdd import RDD
 from .resultiterable import ResultIterable
 from .statcounter import StatCounter
-from .status import SparkJobInfo, SparkStageInfo, StatusTracker
+from .status import SparkExecutorInfo, SparkJobInfo, SparkStageInfo, StatusTracker
 from .taskcontext import BarrierTaskContext, BarrierTaskInfo, TaskContext
 
 __all__ = [
     "SparkContext", "SparkConf", "RDD", "StorageLevel", "Broadcast", "Accumulator", "AccumulatorParam", "SparkFiles",
     "TaskContext", "BarrierTaskContext", "BarrierTaskInfo", "RDDBarrier", "StatusTracker", "SparkJobInfo",
     "SparkStageInfo", "StatCounter", "ResultIterable", "Partitioner", "portable_hash",
-    "BoundedFloat", "InheritableThread",
+    "SparkExecutorInfo", "BoundedFloat", "InheritableThread", "inheritable_thread_target",
 ]  # fmt: skip

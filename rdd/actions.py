@@ -63,7 +63,7 @@ class Actions(Base):
 
         self.context.runJob(self, each)
 
-    def foreachPartition(self, f: Callable[[Iterator[Any]], None]) -> None:
+    def foreachPartition(self, f: Callable[[Iterator[Any]], Iterable[Any] | None]) -> None:
         """Call a function with the elements of each partition."""
 
         def each(elements: Iterator[Any]) -> Iterable[Any]:
@@ -247,9 +247,7 @@ class Actions(Base):
                 count = min(max(guess, 1), tried * 4)
             missing = num - len(found)
             splits = range(tried, min(tried + count, total))
-            found += self.context.runJob(
-                self, lambda elements, missing=missing: itertools.islice(elements, missing), splits
-            )[:missing]
+            found += self.context.runJob(self, functools.partial(_first, missing), splits)[:missing]
             tried += count
         return found
 
@@ -294,7 +292,7 @@ class Actions(Base):
             chance.shuffle(everything)
             return everything
         fraction = sample_fraction(num, total, withReplacement)
-        found = self.sample(withReplacement, fraction, seed).collect()  # type: ignore[attr-defined]
+        found: list[Any] = self.sample(withReplacement, fraction, seed).collect()  # type: ignore[attr-defined]
         while len(found) < num:
             found = self.sample(withReplacement, fraction, chance.randint(0, sys.maxsize)).collect()  # type: ignore[attr-defined]
         chance.shuffle(found)
@@ -304,15 +302,15 @@ class Actions(Base):
         """How many elements there are, as far as that can be told within a time in milliseconds."""
         from .approximate import approximate_sum
 
-        return int(
-            approximate_sum(self.mapPartitions(lambda elements: [float(sum(1 for _ in elements))]), timeout, confidence)
-        )  # type: ignore[attr-defined]
+        counts = self.mapPartitions(lambda elements: [float(sum(1 for _ in elements))])  # type: ignore[attr-defined]
+        return int(approximate_sum(counts, timeout, confidence))
 
     def sumApprox(self, timeout: int, confidence: float = 0.95) -> Any:
         """The sum of the elements, with bounds, as far as that can be told within a time in milliseconds."""
         from .approximate import approximate_sum
 
-        return approximate_sum(self.mapPartitions(lambda elements: [float(sum(elements))]), timeout, confidence)  # type: ignore[attr-defined]
+        sums = self.mapPartitions(lambda elements: [float(sum(elements))])  # type: ignore[attr-defined]
+        return approximate_sum(sums, timeout, confidence)
 
     def meanApprox(self, timeout: int, confidence: float = 0.95) -> Any:
         """The mean of the elements, with bounds, as far as that can be told within a time in milliseconds."""
@@ -365,3 +363,7 @@ class Actions(Base):
         if self.partitioner is not None:
             return self.context.runJob(values, list, [self.partitioner(key)])
         return values.collect()  # type: ignore[no-any-return]
+
+
+def _first(count: int, elements: Iterator[Any]) -> Iterator[Any]:
+    return itertools.islice(elements, count)

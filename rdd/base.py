@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 #: What PySpark's users know the steps as.
 SPARK_NAMES = {
-    "Parallelized": "ParallelCollectionRDD", "Transformed": "PythonRDD", "Elementwise": "PythonRDD",
-    "Shuffled": "ShuffledRDD", "Union": "UnionRDD", "AlignedUnion": "PartitionerAwareUnionRDD",
+    "Parallelized": "ParallelCollectionRDD", "Given": "ParallelCollectionRDD", "DeltaFiles": "FileScanRDD",
+    "Transformed": "PythonRDD", "Elementwise": "PythonRDD", "Shuffled": "ShuffledRDD", "Union": "UnionRDD",
+    "AlignedUnion": "PartitionerAwareUnionRDD",
     "Coalesced": "CoalescedRDD", "Cartesian": "CartesianRDD", "Zipped": "ZippedPartitionsRDD", "FileNode": "HadoopRDD",
-    "Empty": "EmptyRDD", "Reduced": "PythonRDD", "Sampled": "PythonRDD", "Sorted": "PythonRDD", "Joined": "CoGroupedRDD",
-    "Cogrouped": "CoGroupedRDD",
+    "Empty": "EmptyRDD", "Reduced": "PythonRDD", "Sampled": "PythonRDD", "Sorted": "PythonRDD",
+    "Joined": "CoGroupedRDD", "Cogrouped": "CoGroupedRDD",
 }  # fmt: skip
 
 
@@ -64,16 +65,36 @@ class Base:
 
         return RDD(node, self.context)
 
+    def _checked(self, other: Any, method: str) -> RDD:
+        """Another RDD of the same context.
+
+        Raises
+        ------
+        TypeError
+            It is no RDD.
+        ValueError
+            It is one of another context.
+        """
+        if not isinstance(other, Base):
+            raise TypeError(f"RDD.{method}: expected an RDD, not {_kind(other)}")
+        if other.context is not self.context:
+            raise ValueError(f"RDD.{method}: the RDDs are of different SparkContexts")
+        return other  # type: ignore[return-value]
+
     def _count_each(self, splits: Sequence[int]) -> list[int]:
         return self.context.runJob(self, Count(), list(splits))
 
     def __reduce__(self) -> NoReturn:
         raise pickle.PicklingError(
-            "an RDD is used inside a function that tasks run, or is to be broadcast; only the driver can transform RDDs "
-            "and run actions: collect one and broadcast what comes, or join the two (SPARK-5063)"
+            "an RDD is used inside a function that tasks run, or is to be broadcast; only the driver can transform "
+            "RDDs and run actions: collect one and broadcast what comes, or join the two (SPARK-5063)"
         )
 
     def __repr__(self) -> str:
         name = f"{self._node.name} " if self._node.name else ""
         kind = SPARK_NAMES.get(type(self._node).__name__, type(self._node).__name__)
         return f"{name}{kind}[{self._node.id}] at {self._node.operation}"
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__name__} {value!r:.60}"

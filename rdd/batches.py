@@ -196,10 +196,8 @@ def _arrays(objects: list[np.ndarray]) -> tuple[Kind, pa.Array | None]:
 def _decode(kind: Kind, array: pa.Array) -> list[Any]:
     if isinstance(kind, str):
         if kind in _NUMBERS and array.null_count == 0:
-            objects: list[Any] = array.to_numpy(zero_copy_only=False).tolist()
-            return objects
-        objects = array.to_pylist()
-        return objects
+            return array.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
+        return array.to_pylist()  # type: ignore[no-any-return]
     if kind[0] == "tuple":
         columns = [_decode(inner, array.field(place)) for place, inner in enumerate(kind[1])]
         return list(zip(*columns, strict=True))

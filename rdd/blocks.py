@@ -177,6 +177,16 @@ class Blocks:
         with self._lock:
             return [block for key, block in self._blocks.items() if key[0] == rdd]
 
+    def sizes(self) -> dict[int, tuple[int, int, int]]:
+        """For each RDD how many partitions are kept, and their bytes in memory and on disk."""
+        found: dict[int, tuple[int, int, int]] = {}
+        with self._lock:
+            for (rdd, _), block in self._blocks.items():
+                count, memory, disk = found.get(rdd, (0, 0, 0))
+                size = (block.nbytes, 0) if block.in_memory else (0, block.nbytes)
+                found[rdd] = count + 1, memory + size[0], disk + size[1]
+        return found
+
 
 def _place(section: Section) -> tuple[int, int, int, int]:
     return section.offset, section.length, section.rows, section.checksum

@@ -34,7 +34,7 @@ class Broadcast(Generic[T]):
         """The value."""
         if self._is_destroyed:
             raise RuntimeError(f"the broadcast variable {self._path.name} was destroyed")
-        return _load(str(self._path)) if running_task() is not None else self._value  # type: ignore[no-any-return]
+        return _load(str(self._path)) if running_task() is not None else self._value
 
     def unpersist(self, blocking: bool = False) -> None:
         """Let processes forget the value until they need it again."""

@@ -45,7 +45,7 @@ class SparkConf:
         """Set environment variables of the worker processes."""
         if (key is not None) == (pairs is not None):
             raise RuntimeError("Either pass one key-value pair or a list of pairs")
-        for name, content in pairs or [(key, value)]:
+        for name, content in pairs or [(str(key), str(value))]:
             self.set(f"spark.executorEnv.{name}", content)
         return self
 

@@ -12,7 +12,6 @@ import shutil
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
@@ -23,11 +22,12 @@ from .base import Base
 from .blocks import Blocks
 from .broadcast import Broadcast
 from .conf import SparkConf
+from .environment import call_site, properties
 from .events import EventLog
 from .execution import Execution
 from .forkserver import ForkServer
+from .hadoop import HadoopReading
 from .jobs import JobControl
-from .levels import StorageLevel
 from .pool import Pool
 from .progress import showing
 from .rdd import RDD
@@ -37,12 +37,15 @@ from .segments import segment_folder
 from .settings import Settings
 from .sources import Empty, Parallelized, slices_of
 from .status import StatusTracker
-from .streams import Stream
+from .streams import Listed
+from .tables import TableReading
 from .task import Outcome
 from .transformations import union
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from .page import StatusPage
 
 #: The version of PySpark whose interface this is.
 VERSION = "4.3.0"
@@ -50,17 +53,17 @@ VERSION = "4.3.0"
 _PATIENCE = 10.0
 
 
-class SparkContext(Reading, JobControl, AddedFiles):
+class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles):
     """A place to run RDD programs: this process, and worker processes on this machine, without a JVM.
 
-    Workers start when a job is large, or could harm the process that it runs in; small jobs run in the driver. A process
-    has one context at a time; as a context manager it is stopped at the end.
+    Workers start when a job is large, or could harm the process that it runs in; small jobs run in the driver. A
+    process has one context at a time; as a context manager it is stopped at the end.
 
     Parameters
     ----------
     master : str, optional
-        ``local``, ``local[4]`` or ``local[*]`` with the number of tasks at the same time; ``local[4,3]`` tries a task three
-        times, where the others try it once. All cores by default.
+        ``local``, ``local[4]`` or ``local[*]`` with the number of tasks at the same time; ``local[4,3]`` tries a task
+        three times, where the others try it once. All cores by default.
     appName : str, optional
         The name of the program.
     conf : SparkConf, optional
@@ -105,7 +108,7 @@ class SparkContext(Reading, JobControl, AddedFiles):
         udf_profiler_cls: Any = None,
         memory_profiler_cls: Any = None,
     ) -> None:
-        self._callsite = _call_site()
+        self._callsite = call_site()
         with SparkContext._lock:
             self._check_alone()
             self._conf = (conf or SparkConf()).copy()
@@ -118,6 +121,7 @@ class SparkContext(Reading, JobControl, AddedFiles):
                 self._conf.set(f"spark.executorEnv.{name}", value)
             settings = Settings.of(self._conf)
             self.master, self.appName = self._conf.get("spark.master"), self._conf.get("spark.app.name")
+            self.sparkHome = sparkHome or self._conf.get("spark.home")
             self.environment = dict(environment or {})
             self.startTime = int(time.time() * 1000)
             self.applicationId = f"local-{self.startTime}"
@@ -128,6 +132,7 @@ class SparkContext(Reading, JobControl, AddedFiles):
             self._folder = Path(tempfile.mkdtemp(prefix="ironlake-rdd-", dir=self._conf.get("spark.local.dir")))
             self._segments = segment_folder(self._folder)
             self._checkpoints: str | None = None
+            self._page: StatusPage | None = None
             self._ids, self._shuffles, self._accumulator_ids = itertools.count(), itertools.count(), itertools.count()
             self._accumulators: dict[int, Accumulator[Any]] = {}
             self._blocks = Blocks(settings.memory, self._folder / "spilled")
@@ -195,6 +200,9 @@ class SparkContext(Reading, JobControl, AddedFiles):
             atexit.unregister(self.stop)
             if self._is_stopped:
                 return
+            if self._page is not None:
+                self._page.close()
+                self._page = None
             self._is_stopped = True
             self._scheduler.cancel(lambda job: True, "because SparkContext was shut down")
             self._pool.stop()
@@ -210,8 +218,19 @@ class SparkContext(Reading, JobControl, AddedFiles):
 
     @property
     def uiWebUrl(self) -> str | None:
-        """The address of the page that shows stages and tasks; None, there is none."""
-        return None
+        """The address of a page that shows jobs and stages, served on this machine from when it is first asked for.
+
+        None if the setting ``spark.ui.enabled`` is false.
+        """
+        if self._conf.get("spark.ui.enabled") == "false":
+            return None
+        from .page import StatusPage
+
+        self._check_usable()
+        with SparkContext._lock:
+            if self._page is None:
+                self._page = StatusPage(self)
+            return self._page.url
 
     @property
     def defaultParallelism(self) -> int:
@@ -245,12 +264,12 @@ class SparkContext(Reading, JobControl, AddedFiles):
     @classmethod
     def setSystemProperty(cls, key: str, value: str) -> None:
         """Set a property of the process, which `SparkConf` does not look at."""
-        _properties[key] = value
+        properties[key] = value
 
     @classmethod
     def getSystemProperty(cls, key: str) -> str | None:
         """A property of the process."""
-        return _properties.get(key)
+        return properties.get(key)
 
     def emptyRDD(self) -> RDD:
         """An RDD without partitions."""
@@ -282,7 +301,17 @@ class SparkContext(Reading, JobControl, AddedFiles):
         return self.parallelize(range(0, start, step) if end is None else range(start, end, step), numSlices)
 
     def union(self, rdds: Sequence[RDD]) -> RDD:
-        """The elements of several RDDs."""
+        """The elements of several RDDs.
+
+        Raises
+        ------
+        ValueError
+            There are none.
+        """
+        if not rdds:
+            raise ValueError("SparkContext.union: there are no RDDs; expected one or more")
+        for each in rdds[1:]:
+            rdds[0]._checked(each, "union")
         return rdds[0] if len(rdds) == 1 else union(rdds[0], list(rdds[1:]))
 
     def broadcast(self, value: Any) -> Broadcast[Any]:
@@ -350,13 +379,13 @@ class SparkContext(Reading, JobControl, AddedFiles):
         self._check_usable()
         splits = range(rdd.getNumPartitions()) if partitions is None else partitions
         results: dict[int, list[Any]] = {}
-        self._run(rdd, _Listed(partitionFunc), splits, results.__setitem__)
+        self._run(rdd, Listed(partitionFunc), splits, results.__setitem__)
         rdd._checkpoint_marked()
         return [element for split in splits for element in results[split]]
 
     def statusTracker(self) -> StatusTracker:
         """What jobs and stages are doing."""
-        return StatusTracker(self._scheduler)
+        return StatusTracker(self._scheduler, self._blocks)
 
     def show_profiles(self) -> None:
         """Nothing: tasks are not profiled."""
@@ -383,28 +412,3 @@ class SparkContext(Reading, JobControl, AddedFiles):
 
     def __repr__(self) -> str:
         return f"<SparkContext master={self.master} appName={self.appName}>"
-
-
-class _Listed:
-    """A function of elements as one of a partition, whose result is a list."""
-
-    def __init__(self, function: Callable[[Iterator[Any]], Iterable[Any]]) -> None:
-        self.function = function
-
-    def __call__(self, _: int, stream: Stream) -> list[Any]:
-        of_stream = getattr(self.function, "of_stream", None)
-        return list(self.function(iter(stream)) if of_stream is None else of_stream(stream))
-
-
-#: Properties of the process; programs ask for the one that there is to know that they run on Spark.
-_properties: dict[str, str] = {"SPARK_SUBMIT": "true"}
-
-
-def _call_site() -> str:
-    """Where the program made the context."""
-    for frame in reversed(traceback.extract_stack()[:-2]):
-        return f"{frame.name} at {frame.filename}:{frame.lineno}"
-    return "unknown"
-
-
-__all__ = ["SparkContext", "StorageLevel"]

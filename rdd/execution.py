@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .batches import Batch
 from .events import FAILED, FETCH_FAILED, KILLED, SUCCESS
 from .failures import is_final, is_lost_input, with_place
-from .sources import Parallelized
+from .sources import Given
 from .task import Assignment, Outcome, ResultWork, Task, remove_files
 from .visiting import stays_in_driver
 
@@ -91,7 +91,7 @@ def _is_small(stage: Stage) -> bool:
         if node.id in seen:
             continue
         seen.add(node.id)
-        rows += node.rows if isinstance(node, Parallelized) else 0
+        rows += node.rows if isinstance(node, Given) else 0
         visits += [dependency.parent for dependency in node.dependencies]
     return rows <= _FEW
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import bz2
 import glob
 import gzip
-import os
 import pickle
+import re
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,12 @@ _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
 _CODECS = {"GzipCodec": (".gz", gzip.open), "BZip2Codec": (".bz2", bz2.open)}
 #: The first bytes of a file of pickles.
 _MAGIC = b"ironlake pickles 1\n"
+#: What some programs begin texts in UTF-8 with.
+_MARK = b"\xef\xbb\xbf"
+#: What ends lines.
+_ENDS = re.compile(rb"\r\n|\n|\r")
+#: Bytes of a text that are read together.
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -51,13 +58,13 @@ class FileNode(Node):
 
     def __init__(
         self,
-        id: int,
+        number: int,
         name: str,
         cut: Callable[[list[str]], list[list[Split]]],
         read: Callable[[Split], Iterable[Any]],
         operation: str,
     ) -> None:
-        super().__init__(id, None)
+        super().__init__(number, None)
         self.name_of_files, self.cut, self.read, self.operation = name, cut, read, operation
         self._splits: list[list[Split]] | None = None
 
@@ -101,27 +108,31 @@ def files_of(names: str) -> list[str]:
     found: list[str] = []
     for name in names.split(","):
         path = name.strip().removeprefix("file://")
-        matches = [path] if os.path.exists(path) else sorted(glob.glob(path))
+        matches = [path] if Path(path).exists() else sorted(glob.glob(path))  # noqa: PTH207 - patterns may be absolute
         if not matches:
             raise FileNotFoundError(f"Input path does not exist: {path}")
         for match in matches:
-            if os.path.isdir(match):
-                inside = sorted(os.listdir(match))
-                found += [os.path.join(match, each) for each in inside if each[0] not in "._"]
+            if Path(match).is_dir():
+                found += sorted(str(each) for each in Path(match).iterdir() if each.name[0] not in "._")
             else:
                 found.append(match)
-    return [path for path in found if os.path.isfile(path)]
+    return [path for path in found if Path(path).is_file()]
 
 
-def text_splits(paths: list[str], minimum: int) -> list[list[Split]]:
-    """Files cut into at least so many parts where that can be done: not if they are compressed."""
-    total = sum(os.path.getsize(path) for path in paths)
+def open_compressed(ending: str) -> Callable[..., Any]:
+    """What opens files whose names end so."""
+    return _OPENERS.get(ending, open)
+
+
+def text_splits(paths: list[str], minimum: int, compressed: bool = True) -> list[list[Split]]:
+    """Files cut into at least so many parts where that can be done: not if endings say that they are compressed."""
+    total = sum(Path(path).stat().st_size for path in paths)
     goal = max(1, total // max(minimum, 1))
     size = max(1, min(goal, 32 << 20))
     splits = []
     for path in paths:
-        length = os.path.getsize(path)
-        if Path(path).suffix in _OPENERS or not length:
+        length = Path(path).stat().st_size
+        if (compressed and Path(path).suffix in _OPENERS) or not length:
             splits.append([Split(path, 0, length)])
             continue
         start = 0
@@ -134,34 +145,68 @@ def text_splits(paths: list[str], minimum: int) -> list[list[Split]]:
 
 def read_lines(split: Split) -> Iterator[str]:
     """The lines that begin in a part of a file, as texts."""
-    return (line.decode("utf-8", "replace") for line in _raw_lines(split))
+    for place, block in _blocks(split):
+        content = _text(block, place)
+        if "\r" in content:
+            content = content.replace("\r\n", "\n").replace("\r", "\n")
+        lines = content.split("\n")
+        yield from lines if lines[-1] else lines[:-1]
 
 
 def read_raw_lines(split: Split) -> Iterator[bytes]:
     """The lines that begin in a part of a file, as bytes."""
-    return _raw_lines(split)
+    for place, block in _blocks(split):
+        content = block if place else block.removeprefix(_MARK)
+        if b"\r" in content:
+            content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = content.split(b"\n")
+        yield from lines if lines[-1] else lines[:-1]
 
 
-def _raw_lines(split: Split) -> Iterator[bytes]:
-    opener = _OPENERS.get(Path(split.path).suffix)
-    if opener is not None:
-        with opener(split.path, "rb") as file:
-            for line in file:
-                yield line.rstrip(b"\n").removesuffix(b"\r")
-        return
-    with open(split.path, "rb", buffering=1 << 20) as file:
+def placed_lines(split: Split) -> Iterator[tuple[int, str]]:
+    """The lines that begin in a part of a file, each with the byte at which it begins."""
+    for place, block in _blocks(split):
+        start = 0
+        for found in _ENDS.finditer(block):
+            yield place + start, _text(block[start : found.start()], place + start)
+            start = found.end()
+        if rest := _text(block[start:], place + start):
+            yield place + start, rest
+
+
+def _text(line: bytes, place: int) -> str:
+    return (line if place else line.removeprefix(_MARK)).decode("utf-8", "replace")
+
+
+def placed_parts(split: Split, separator: bytes) -> Iterator[tuple[int, str]]:
+    """What stands in a file between separators, each part with the byte at which it begins."""
+    with open_compressed(Path(split.path).suffix)(split.path, "rb") as file:
+        parts = file.read().split(separator)
+    place = 0
+    for number, part in enumerate(parts):
+        if part or number < len(parts) - 1:
+            yield place, part.decode("utf-8", "replace")
+        place += len(part) + len(separator)
+
+
+def _blocks(split: Split) -> Iterator[tuple[int, bytes]]:
+    """The lines that begin in a part of a file, many at a time, with the byte at which they begin."""
+    is_compressed = Path(split.path).suffix in _OPENERS
+    end = sys.maxsize if is_compressed else split.end
+    with open_compressed(Path(split.path).suffix)(split.path, "rb") as file:
         place = split.start
         if place:
             file.seek(place - 1)
             place += len(file.readline()) - 1  # a line that began before
-        while place < split.end and (line := file.readline()):
-            place += len(line)
-            yield line.rstrip(b"\n").removesuffix(b"\r")
+        while place < end and (block := file.read(min(_BLOCK, end - place))):
+            block += b"" if block.endswith(b"\n") else file.readline()
+            yield place, block
+            place += len(block)
 
 
 def saved_elements(path: str) -> Iterator[Any]:
     """The elements of a file of pickles."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         if file.readline() != _MAGIC:
             raise ValueError(f"{path} is no file of pickles that saveAsPickleFile wrote")
         while size := file.read(8):
@@ -186,7 +231,8 @@ class Saving(Base):
         FileExistsError
             The directory exists.
         """
-        ending, opener = "", open
+        ending: str = ""
+        opener: Callable[..., Any] = open
         if compressionCodecClass is not None:
             name = compressionCodecClass.rsplit(".", 1)[-1]
             if name not in _CODECS:
@@ -231,12 +277,23 @@ class Saving(Base):
 
         self._save(path, "", open, write)
 
-    def _save(
-        self, path: str, ending: str, opener: Callable[..., Any], write: Callable[[Any, Iterator[Any]], None]
-    ) -> None:
+    @staticmethod
+    def _folder_of(path: str) -> Path:
+        """The directory that is to be written, which must not exist."""
         folder = Path(str(path).removeprefix("file://"))
         if folder.exists():
             raise FileExistsError(f"Output directory {folder} already exists")
+        return folder
+
+    def _save(
+        self,
+        path: str,
+        ending: str,
+        opener: Callable[..., Any],
+        write: Callable[[Any, Iterator[Any]], None],
+        prefix: str = "part-",
+    ) -> None:
+        folder = self._folder_of(path)
         folder.mkdir(parents=True)
 
         def save(split: int, elements: Iterator[Any]) -> Iterable[Any]:
@@ -244,7 +301,7 @@ class Saving(Base):
             try:
                 with opener(draft, "wb") as file:
                     write(file, elements)
-                draft.replace(folder / f"part-{split:05}{ending}")
+                draft.replace(folder / f"{prefix}{split:05}{ending}")
             finally:
                 draft.unlink(missing_ok=True)
             return ()

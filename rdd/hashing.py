@@ -30,7 +30,7 @@ def portable_hash(x: Any) -> int:
     >>> portable_hash(None), portable_hash((None, 1)) & 0xFFFFFFFF
     (0, 219750521)
     """
-    type_ = type(x)
+    type_: Any = type(x)
     if type_ is str:
         return _text_hash(x)
     if type_ is bytes:

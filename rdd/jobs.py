@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -164,17 +165,34 @@ class InheritableThread(threading.Thread):
     """
 
     def __init__(self, target: Callable[..., Any], *args: Any, session: Any = None, **kwargs: Any) -> None:
-        from .context import SparkContext
+        super().__init__(*args, **{**kwargs, "target": inheritable_thread_target(target)})
 
-        context = SparkContext._active_spark_context
-        properties = dict(context._properties()) if context is not None else {}
 
-        def run(*arguments: Any, **named: Any) -> Any:
-            if context is not None:
-                context._local.properties = properties
-            return target(*arguments, **named)
+def inheritable_thread_target(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function for a thread, whose jobs begin with the local properties that this thread has now.
 
-        super().__init__(*args, target=run, **kwargs)
+    Parameters
+    ----------
+    f : callable
+        The function.
+
+    Returns
+    -------
+    callable
+        One that calls it.
+    """
+    from .context import SparkContext
+
+    context = SparkContext._active_spark_context
+    properties = dict(context._properties()) if context is not None else {}
+
+    @functools.wraps(f)
+    def inheriting(*args: Any, **kwargs: Any) -> Any:
+        if context is not None:
+            context._local.properties = dict(properties)
+        return f(*args, **kwargs)
+
+    return inheriting
 
 
 def _elements(_: int, elements: Stream) -> list[Any]:

@@ -109,12 +109,12 @@ class Node:
 
     def __init__(
         self,
-        id: int,
+        number: int,
         partitions: int | None,
         dependencies: tuple[Narrow | Wide, ...] = (),
         partitioner: Partitioner | None = None,
     ) -> None:
-        self.id, self._partitions, self.dependencies, self.partitioner = id, partitions, dependencies, partitioner
+        self.id, self._partitions, self.dependencies, self.partitioner = number, partitions, dependencies, partitioner
         self.level = StorageLevel.NONE
         self.name: str | None = None
         self.is_barrier = False
@@ -150,6 +150,9 @@ class Node:
         """What a task needs to be given to compute a partition, besides the node itself."""
         return None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__
+
     def preferred_locations(self, split: int) -> Sequence[str]:
         """The workers on which a partition is best computed."""
         return ()
@@ -158,8 +161,10 @@ class Node:
 class Transformed(Node):
     """A function of each partition of one parent."""
 
-    def __init__(self, id: int, parent: Node, function: PartitionFunction, keeps_partitioner: bool, name: str) -> None:
-        super().__init__(id, None, (Narrow(parent, same_split),), parent.partitioner if keeps_partitioner else None)
+    def __init__(
+        self, number: int, parent: Node, function: PartitionFunction, keeps_partitioner: bool, name: str
+    ) -> None:
+        super().__init__(number, None, (Narrow(parent, same_split),), parent.partitioner if keeps_partitioner else None)
         self.function, self.operation = function, name
         self.is_barrier = parent.is_barrier
 
@@ -182,9 +187,9 @@ class Elementwise(Transformed):
     """
 
     def __init__(
-        self, id: int, parent: Node, function: PartitionFunction, keeps_partitioner: bool, name: str, user: Any
+        self, number: int, parent: Node, function: PartitionFunction, keeps_partitioner: bool, name: str, user: Any
     ) -> None:
-        super().__init__(id, parent, function, keeps_partitioner, name)
+        super().__init__(number, parent, function, keeps_partitioner, name)
         self.user = user
 
     def compute(self, split: int, task: Task) -> Stream:
@@ -201,8 +206,8 @@ class Reduced(Node):
 
     operation = "reduceByKey"
 
-    def __init__(self, id: int, parent: Node, user: Callable[[Any, Any], Any]) -> None:
-        super().__init__(id, None, (Narrow(parent, same_split),), parent.partitioner)
+    def __init__(self, number: int, parent: Node, user: Callable[[Any, Any], Any]) -> None:
+        super().__init__(number, None, (Narrow(parent, same_split),), parent.partitioner)
         self.user = user
 
     def compute(self, split: int, task: Task) -> Stream:
@@ -227,12 +232,12 @@ class Union(Node):
 
     operation = "union"
 
-    def __init__(self, id: int, parents: Sequence[Node]) -> None:
+    def __init__(self, number: int, parents: Sequence[Node]) -> None:
         starts = [sum(parent.partitions for parent in parents[:place]) for place in range(len(parents))]
         ranges = [
             Narrow(parent, _Range(start, parent.partitions)) for start, parent in zip(starts, parents, strict=True)
         ]
-        super().__init__(id, sum(parent.partitions for parent in parents), tuple(ranges))
+        super().__init__(number, sum(parent.partitions for parent in parents), tuple(ranges))
 
     def compute(self, split: int, task: Task) -> Stream:
         for dependency in self.dependencies:
@@ -246,9 +251,9 @@ class AlignedUnion(Node):
 
     operation = "union"
 
-    def __init__(self, id: int, parents: Sequence[Node]) -> None:
+    def __init__(self, number: int, parents: Sequence[Node]) -> None:
         dependencies = tuple(Narrow(parent, same_split) for parent in parents)
-        super().__init__(id, parents[0].partitions, dependencies, parents[0].partitioner)
+        super().__init__(number, parents[0].partitions, dependencies, parents[0].partitioner)
 
     def compute(self, split: int, task: Task) -> Stream:
         return Elements(
@@ -261,9 +266,9 @@ class Coalesced(Node):
 
     operation = "coalesce"
 
-    def __init__(self, id: int, parent: Node, partitions: int) -> None:
+    def __init__(self, number: int, parent: Node, partitions: int) -> None:
         count = max(1, min(partitions, parent.partitions)) if parent.partitions else 0
-        super().__init__(id, count, (Narrow(parent, _Neighbours(parent.partitions, count)),))
+        super().__init__(number, count, (Narrow(parent, _Neighbours(parent.partitions, count)),))
 
     def compute(self, split: int, task: Task) -> Stream:
         (dependency,) = self.dependencies
@@ -276,10 +281,10 @@ class Cartesian(Node):
 
     operation = "cartesian"
 
-    def __init__(self, id: int, left: Node, right: Node) -> None:
+    def __init__(self, number: int, left: Node, right: Node) -> None:
         width = right.partitions
         dependencies = Narrow(left, _Quotient(width)), Narrow(right, _Remainder(width))
-        super().__init__(id, left.partitions * width, dependencies)
+        super().__init__(number, left.partitions * width, dependencies)
 
     def compute(self, split: int, task: Task) -> Stream:
         left, right = (dependency.parent for dependency in self.dependencies)
@@ -292,8 +297,8 @@ class Zipped(Node):
 
     operation = "zip"
 
-    def __init__(self, id: int, left: Node, right: Node) -> None:
-        super().__init__(id, left.partitions, (Narrow(left, same_split), Narrow(right, same_split)))
+    def __init__(self, number: int, left: Node, right: Node) -> None:
+        super().__init__(number, left.partitions, (Narrow(left, same_split), Narrow(right, same_split)))
 
     def compute(self, split: int, task: Task) -> Stream:
         left, right = (iter(dependency.parent.iterator(split, task)) for dependency in self.dependencies)

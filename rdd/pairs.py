@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from .base import Base
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from .rdd import RDD
 
 Hash = Callable[[Any], int]
+
+
+def same_key(key: Any) -> Any:
+    """The key itself, which pairs are in the order of where nobody says otherwise."""
+    return key
 
 
 class Pairs(Base):
@@ -39,7 +44,7 @@ class Pairs(Base):
 
     def _reducers(self, numPartitions: int | None) -> int:
         if numPartitions is not None:
-            return int(numPartitions)
+            return checked_partitions(numPartitions)
         configured = self.context._conf.get("spark.default.parallelism")
         return int(configured) if configured is not None else self.getNumPartitions()
 
@@ -136,7 +141,7 @@ class Pairs(Base):
     def intersection(self, other: RDD) -> RDD:
         """The elements that are in both, once each."""
         ours = self.map(lambda element: (element, None))  # type: ignore[attr-defined]
-        both = ours.cogroup(other.map(lambda element: (element, None)))
+        both = ours.cogroup(self._checked(other, "intersection").map(lambda element: (element, None)))
         return both.filter(lambda pair: all(pair[1])).keys()  # type: ignore[no-any-return]
 
     def subtractByKey(self, other: RDD, numPartitions: int | None = None) -> RDD:
@@ -146,61 +151,61 @@ class Pairs(Base):
             values, others = pair[1]
             return values if not others else ()
 
-        both = self.cogroup(other, numPartitions)
+        both = self.cogroup(self._checked(other, "subtractByKey"), numPartitions)
         return both.flatMap(lambda pair: [(pair[0], value) for value in ours(pair)])
 
     def subtract(self, other: RDD, numPartitions: int | None = None) -> RDD:
         """The elements that are not in the other."""
-        theirs = other.map(lambda element: (element, True))
+        theirs = self._checked(other, "subtract").map(lambda element: (element, True))
         return self.map(lambda element: (element, True)).subtractByKey(theirs, numPartitions).keys()  # type: ignore[attr-defined,no-any-return]
 
     def cogroup(self, other: RDD, numPartitions: int | None = None) -> RDD:
         """For each key of either the values of both."""
-        return cogrouped([self, other], numPartitions)  # type: ignore[list-item]
+        return cogrouped([self, self._checked(other, "cogroup")], numPartitions)  # type: ignore[list-item]
 
     def groupWith(self, other: RDD, *others: RDD) -> RDD:
         """For each key of any the values of all."""
-        return cogrouped([self, other, *others], None)  # type: ignore[list-item]
+        return cogrouped([self, *(self._checked(each, "groupWith") for each in (other, *others))], None)  # type: ignore[list-item]
 
     def join(self, other: RDD, numPartitions: int | None = None) -> RDD:
         """For each key of both all pairs of a value of this and one of the other."""
-        return _joined(self, other, numPartitions, False, False)  # type: ignore[arg-type]
+        return _joined(self, self._checked(other, "join"), numPartitions, False, False)  # type: ignore[arg-type]
 
     def leftOuterJoin(self, other: RDD, numPartitions: int | None = None) -> RDD:
         """As `join`, and None for the other where it lacks a key."""
-        return _joined(self, other, numPartitions, True, False)  # type: ignore[arg-type]
+        return _joined(self, self._checked(other, "leftOuterJoin"), numPartitions, True, False)  # type: ignore[arg-type]
 
     def rightOuterJoin(self, other: RDD, numPartitions: int | None = None) -> RDD:
         """As `join`, and None for this where it lacks a key."""
-        return _joined(self, other, numPartitions, False, True)  # type: ignore[arg-type]
+        return _joined(self, self._checked(other, "rightOuterJoin"), numPartitions, False, True)  # type: ignore[arg-type]
 
     def fullOuterJoin(self, other: RDD, numPartitions: int | None = None) -> RDD:
         """As `join`, and None for either where it lacks a key."""
-        return _joined(self, other, numPartitions, True, True)  # type: ignore[arg-type]
+        return _joined(self, self._checked(other, "fullOuterJoin"), numPartitions, True, True)  # type: ignore[arg-type]
 
     def sortByKey(
         self,
         ascending: bool = True,
         numPartitions: int | None = None,
-        keyfunc: Callable[[Any], Any] | None = None,
+        keyfunc: Callable[[Any], Any] = same_key,
     ) -> RDD:
         """The pairs in the order of their keys, over all partitions; equal keys stay in their order.
 
         A sample of the keys, which is a job of its own, says where the partitions are cut.
         """
-        count = self._reducers(numPartitions)
+        count, by = self._reducers(numPartitions), None if keyfunc is same_key else keyfunc
         if count == 1:
             alone = self.coalesce(1) if self.getNumPartitions() > 1 else self  # type: ignore[attr-defined]
-            return self._sorted(alone._node, keyfunc, ascending)
+            return self._sorted(alone._node, by, ascending)
         total = self.count()  # type: ignore[attr-defined]
         if not total:
             return self  # type: ignore[return-value]
         sample = self.sample(False, min(count * 20.0 / total, 1.0), 1).keys().collect()  # type: ignore[attr-defined]
-        keys = sorted(sample, key=keyfunc)
+        keys = sorted(sample, key=by)
         cuts = [keys[int(len(keys) * (place + 1) / count)] for place in range(count - 1)] if keys else []
-        bounds = cuts if keyfunc is None else [keyfunc(key) for key in cuts]
-        spread = self.partitionBy(count, RangePartition(bounds, keyfunc, ascending))
-        return self._sorted(spread._node, keyfunc, ascending)
+        bounds = cuts if by is None else [by(key) for key in cuts]
+        spread = self.partitionBy(count, RangePartition(bounds, by, ascending))
+        return self._sorted(spread._node, by, ascending)
 
     def _sorted(self, node: Node, keyfunc: Callable[[Any], Any] | None, ascending: bool) -> RDD:
         return self._new(Sorted(self.context._next_id(), node, keyfunc, ascending))
@@ -214,10 +219,11 @@ class Pairs(Base):
         numPartitions: int | None = None,
         partitionFunc: Hash = portable_hash,
         ascending: bool = True,
-        keyfunc: Callable[[Any], Any] | None = None,
+        keyfunc: Callable[[Any], Any] = same_key,
     ) -> RDD:
         """The pairs spread over partitions by their keys, and in the order of these in each."""
-        return self._sorted(self.partitionBy(numPartitions, partitionFunc)._node, keyfunc, ascending)
+        spread = self.partitionBy(numPartitions, partitionFunc)
+        return self._sorted(spread._node, None if keyfunc is same_key else keyfunc, ascending)
 
 
 def cogrouped(rdds: list[RDD], numPartitions: int | None) -> RDD:
@@ -232,6 +238,19 @@ def _spread_alike(rdds: list[RDD], numPartitions: int | None) -> list[RDD]:
         configured = rdds[0].context._conf.get("spark.default.parallelism")
         numPartitions = int(configured) if configured is not None else union_partitions(rdds)
     return [rdd.partitionBy(numPartitions) for rdd in rdds]
+
+
+def checked_partitions(numPartitions: Any) -> int:
+    """A number of partitions.
+
+    Raises
+    ------
+    ValueError
+        It is not positive.
+    """
+    if int(numPartitions) < 1:
+        raise ValueError(f"numPartitions is {numPartitions}; expected 1 or more")
+    return int(numPartitions)
 
 
 def union_partitions(rdds: list[RDD]) -> int:

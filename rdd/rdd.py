@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .actions import Actions
-from .files import Saving
+from .hadoop import HadoopSaving
 from .pairs import Pairs
 from .sampling import Sampling
 from .storing import Storing, lineage_text
+from .tables import Tables
 from .transformations import Transformations
 
 if TYPE_CHECKING:
     from .barrier import RDDBarrier
 
 
-class RDD(Transformations, Pairs, Sampling, Actions, Storing, Saving):
+class RDD(Transformations, Pairs, Sampling, Actions, Storing, HadoopSaving, Tables):
     """A collection in partitions that is described by how it follows from others, and computed when it is asked for.
 
     Made by the methods of `SparkContext`; the methods of an RDD make others from it (these do nothing by themselves) or

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 class Reading:
     """The part of `SparkContext` that reads files; paths may be patterns, directories, or several with commas."""
 
-    defaultMinPartitions: int
+    @property
+    def defaultMinPartitions(self) -> int:
+        raise NotImplementedError
 
     def _next_id(self) -> int:
         raise NotImplementedError
@@ -55,9 +58,7 @@ class Reading:
         def cut(paths: list[str]) -> list[list[Split]]:
             count = min(len(paths), minimum or self.defaultMinPartitions)
             bounds = [place * len(paths) // count for place in range(count + 1)] if count else [0]
-            return [
-                [Split(each, 0, 0) for each in paths[start:end]] for start, end in zip(bounds, bounds[1:], strict=False)
-            ]
+            return [[Split(each, 0, 0) for each in paths[start:end]] for start, end in itertools.pairwise(bounds)]
 
         return self._lazily(path, cut, read, f"{operation} {path}")
 
@@ -73,12 +74,11 @@ class Reading:
             raise ValueError(f"SparkContext.binaryRecords: recordLength is {recordLength}; expected 1 or more")
 
         def read(split: Split) -> Iterator[bytes]:
-            with open(split.path, "rb") as file:
+            with Path(split.path).open("rb") as file:
                 while record := file.read(recordLength):
                     if len(record) < recordLength:
-                        raise ValueError(
-                            f"{split.path} has {os.path.getsize(split.path)} bytes, which are no records of {recordLength}"
-                        )
+                        size = Path(split.path).stat().st_size
+                        raise ValueError(f"{split.path} has {size} bytes, which are no records of {recordLength}")
                     yield record
 
         return self._lazily(path, lambda paths: [[Split(each, 0, 0)] for each in paths], read, f"binaryRecords {path}")
@@ -102,4 +102,6 @@ class Reading:
         """An RDD of files that are looked for when somebody asks for its partitions."""
         from .rdd import RDD
 
-        return RDD(FileNode(self._next_id(), name, cut, read, operation), self)  # type: ignore[arg-type]
+        if not isinstance(name, str | os.PathLike):
+            raise TypeError(f"SparkContext: the path is {name!r}; expected a text")
+        return RDD(FileNode(self._next_id(), os.fspath(name), cut, read, operation), self)  # type: ignore[arg-type]

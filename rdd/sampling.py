@@ -83,7 +83,7 @@ class Sampling(Base):
 
             return drawn
 
-        pairs = zip(bounds, bounds[1:], strict=False)
+        pairs = itertools.pairwise(bounds)
         return [self.mapPartitionsWithIndex(part(low, high), True) for low, high in pairs]  # type: ignore[attr-defined]
 
 
@@ -107,7 +107,7 @@ class Sampled(Node):
         """The elements chosen by the same numbers, many at a time: NumPy has Python's generator."""
         _, state, _ = generator.getstate()
         numbers = np.random.RandomState()
-        numbers.set_state(("MT19937", np.array(state[:-1], np.uint32), state[-1]))
+        numbers.set_state(("MT19937", np.array(state[:-1], np.uint32), state[-1], 0, 0.0))
         for batch in batches:
             mask = numbers.random_sample(len(batch)) < self.fraction
             if batch.kind == OBJECT:

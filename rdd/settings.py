@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
-import re
 from dataclasses import dataclass
 
 from .conf import SparkConf
+from .environment import parse_master
 from .speculation import Speculation
 
 
@@ -102,24 +101,7 @@ def _log(conf: SparkConf) -> str | None:
         return None
     if folder is None:
         raise ValueError(
-            "SparkContext: spark.eventLog.enabled is true, and spark.eventLog.dir is missing; expected the directory of a "
-            "lake"
+            "SparkContext: spark.eventLog.enabled is true, and spark.eventLog.dir is missing; expected the directory of "
+            "a lake"
         )
     return folder
-
-
-def parse_master(master: str) -> tuple[int, int]:
-    """The tasks at the same time and the tries of each that a master stands for.
-
-    Raises
-    ------
-    ValueError
-        It is none that runs on one machine.
-    """
-    if master == "local":
-        return 1, 1
-    found = re.fullmatch(r"local\[\s*(\d+|\*)\s*(?:,\s*(\d+)\s*)?\]", master)
-    if not found or found[1] == "0" or found[2] == "0":
-        raise ValueError(f"SparkContext: master is {master!r}; expected local, local[4], local[*] or local[4,2]")
-    slots = len(os.sched_getaffinity(0)) if found[1] == "*" else int(found[1])
-    return slots, int(found[2] or 1)

@@ -52,8 +52,8 @@ class Shuffled(Node):
 
     operation = "partitionBy"
 
-    def __init__(self, id: int, parent: Node, shuffle_id: int, partitioner: Partitioner) -> None:
-        super().__init__(id, partitioner.numPartitions, (Wide(parent, shuffle_id, partitioner),), partitioner)
+    def __init__(self, number: int, parent: Node, shuffle_id: int, partitioner: Partitioner) -> None:
+        super().__init__(number, partitioner.numPartitions, (Wide(parent, shuffle_id, partitioner),), partitioner)
         self.shuffle_id, self.map_splits = shuffle_id, parent.partitions
 
     def compute(self, split: int, task: Task) -> Stream:

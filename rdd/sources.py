@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +14,13 @@ if TYPE_CHECKING:
     from .task import Task
 
 
-class Parallelized(Node):
-    """A collection of the driver in slices; tasks are given theirs."""
+class Given(Node):
+    """Batches of the driver, for each partition its own; tasks are given theirs."""
 
-    operation = "parallelize"
-
-    def __init__(self, id: int, slices: Sequence[Sequence[Any]]) -> None:
-        super().__init__(id, len(slices))
-        self._slices = [
-            [Batch.of(part[start : start + BATCH_ROWS]) for start in range(0, len(part), BATCH_ROWS)] for part in slices
-        ]
-        self.rows = sum(map(len, slices))
+    def __init__(self, number: int, slices: Sequence[list[Batch]], operation: str) -> None:
+        super().__init__(number, len(slices))
+        self._slices, self.operation = slices, operation
+        self.rows = sum(len(batch) for part in slices for batch in part)
 
     def compute(self, split: int, task: Task) -> Stream:
         return Batches(task.metrics.read(task.input(self, split)))
@@ -33,6 +30,16 @@ class Parallelized(Node):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_slices": None}
+
+
+class Parallelized(Given):
+    """A collection of the driver in slices."""
+
+    def __init__(self, number: int, slices: Sequence[Sequence[Any]]) -> None:
+        batches = [
+            [Batch.of(part[start : start + BATCH_ROWS]) for start in range(0, len(part), BATCH_ROWS)] for part in slices
+        ]
+        super().__init__(number, batches, "parallelize")
 
 
 class Empty(Node):
@@ -52,4 +59,4 @@ def slices_of(collection: Sequence[Any], count: int) -> list[Sequence[Any]]:
     rows = max(1, min(len(collection) // count, 1024))
     batches = -(-len(collection) // rows)
     bounds = [place * batches // count * rows for place in range(count + 1)]
-    return [collection[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [collection[start:end] for start, end in itertools.pairwise(bounds)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from .blocks import Blocks
     from .scheduler import Scheduler
 
 
@@ -28,15 +29,34 @@ class SparkStageInfo(NamedTuple):
     numFailedTasks: int
 
 
+class SparkExecutorInfo(NamedTuple):
+    """What runs tasks: this machine. Its memory, in bytes, is that of kept partitions; nobody listens at its port."""
+
+    host: str
+    port: int
+    cacheSize: int
+    numRunningTasks: int
+    usedOnHeapStorageMemory: int
+    usedOffHeapStorageMemory: int
+    totalOnHeapStorageMemory: int
+    totalOffHeapStorageMemory: int
+
+
 class StatusTracker:
     """Tells what jobs and stages are doing; made by `SparkContext.statusTracker`."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
+    def __init__(self, scheduler: Scheduler, blocks: Blocks) -> None:
+        self._scheduler, self._blocks = scheduler, blocks
 
     def getJobIdsForGroup(self, jobGroup: str | None = None) -> list[int]:
         """The jobs of a group, or those of none."""
         return [job.id for job in list(self._scheduler.jobs.values()) if job.group == jobGroup]
+
+    def getExecutorInfos(self) -> list[SparkExecutorInfo]:
+        """What runs tasks: one entry, for this machine."""
+        active = sum(stage.active for stage in list(self._scheduler.stages.values()))
+        used, limit = self._blocks.memory, self._blocks.limit
+        return [SparkExecutorInfo("127.0.0.1", 0, used, active, used, 0, limit, 0)]
 
     def getActiveStageIds(self) -> list[int]:
         """The stages that run."""

@@ -38,9 +38,13 @@ class Storing(Base):
 
         Raises
         ------
+        TypeError
+            `storageLevel` is none.
         ValueError
             They are kept in another way already.
         """
+        if not isinstance(storageLevel, StorageLevel):
+            raise TypeError(f"RDD.persist: storageLevel is {storageLevel!r}; expected a StorageLevel")
         if self._node.level.keeps and storageLevel != self._node.level:
             raise ValueError("Cannot change storage level of an RDD after it was already assigned a level")
         if not self._node.level.keeps:

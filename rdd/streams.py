@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any, Protocol
 
@@ -47,3 +47,14 @@ class Batches:
 
     def batches(self) -> Iterator[Batch]:
         return iter(self._batches)
+
+
+class Listed:
+    """A function of elements as one of a partition, whose result is a list."""
+
+    def __init__(self, function: Callable[[Iterator[Any]], Iterable[Any]]) -> None:
+        self.function = function
+
+    def __call__(self, _: int, stream: Stream) -> list[Any]:
+        of_stream = getattr(self.function, "of_stream", None)
+        return list(self.function(iter(stream)) if of_stream is None else of_stream(stream))

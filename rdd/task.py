@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .batches import Batch
+from .closures import dumps, origins
 from .running import running_task, set_running
 from .segments import OVERFLOW, MissingSegment, Section, SegmentWriter, read_section
 from .shuffle import write_output
@@ -279,8 +280,6 @@ def dump_stage(node: Node, work: ResultWork | ShuffleWork) -> bytes:
     pickle.PicklingError
         A function refers to something that cannot leave the driver.
     """
-    import cloudpickle
-
     from .lineage import Narrow
 
     order: dict[int, Node] = {}
@@ -301,11 +300,26 @@ def dump_stage(node: Node, work: ResultWork | ShuffleWork) -> bytes:
         ]
         steps.append(_Step(type(each), {**state, "dependencies": links}))
     try:
-        return cloudpickle.dumps((steps, work))  # type: ignore[no-any-return]
-    except pickle.PicklingError:
-        raise
+        return dumps((steps, work))
     except Exception as error:
-        raise pickle.PicklingError(f"Could not serialize object: {type(error).__name__}: {error}") from error
+        failure = error if isinstance(error, pickle.PicklingError) else _unpicklable(error)
+        failure.add_note(_place_of_failure(steps, work))
+        raise failure from (None if failure is error else error)
+
+
+def _unpicklable(error: Exception) -> pickle.PicklingError:
+    return pickle.PicklingError(f"Could not serialize object: {type(error).__name__}: {error}")
+
+
+def _place_of_failure(steps: list[_Step], work: ResultWork | ShuffleWork) -> str:
+    """Which function of a stage cannot be pickled."""
+    for step in steps:
+        try:
+            dumps(step)
+        except Exception:
+            named = step.state.get("operation", step.type.operation)
+            return f"in what was given to {named}: {', '.join(origins(step.state)) or 'see above'}"
+    return f"in what was given to the action: {', '.join(origins(vars(work))) or 'see above'}"
 
 
 def load_stage(binary: bytes) -> tuple[Node, ResultWork | ShuffleWork]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from .running import running_task
@@ -46,6 +47,10 @@ class TaskContext:
         """Cores for the task."""
         return 1
 
+    def cpuAmount(self) -> Decimal:
+        """Cores for the task, exactly."""
+        return Decimal(1)
+
     def resources(self) -> dict[str, Any]:
         """Resources for the task beside cores: none."""
         return {}
@@ -58,7 +63,7 @@ class BarrierTaskInfo:
     Attributes
     ----------
     address : str
-        Where it runs.
+        Where it runs: host and port, of which the port is 0, since nobody listens.
     """
 
     address: str
@@ -95,4 +100,4 @@ class BarrierTaskContext(TaskContext):
     def getTaskInfos(self) -> list[BarrierTaskInfo]:
         """The tasks of the stage, in the order of their partitions."""
         count = int(self._task.assignment.properties["ironlake.barrier.tasks"])
-        return [BarrierTaskInfo("127.0.0.1") for _ in range(count)]
+        return [BarrierTaskInfo("127.0.0.1:0") for _ in range(count)]

@@ -84,7 +84,7 @@ class Transformations(Base):
 
         The result has the partitions of both; or as many as each, if both were spread by one partitioner.
         """
-        return self.context.union([self, other])  # type: ignore[list-item]
+        return union(self, [self._checked(other, "union")])  # type: ignore[arg-type]
 
     def __add__(self, other: RDD) -> RDD:
         """The union.
@@ -100,7 +100,7 @@ class Transformations(Base):
 
     def cartesian(self, other: RDD) -> RDD:
         """All pairs of an element of this and one of the other."""
-        return self._new(Cartesian(self.context._next_id(), self._node, other._node))
+        return self._new(Cartesian(self.context._next_id(), self._node, self._checked(other, "cartesian")._node))
 
     def zip(self, other: RDD) -> RDD:
         """Pairs of the elements in the same places of both.
@@ -110,7 +110,7 @@ class Transformations(Base):
         ValueError
             They have different numbers of partitions; or of elements in one, which an action finds.
         """
-        if self.getNumPartitions() != other.getNumPartitions():
+        if self.getNumPartitions() != self._checked(other, "zip").getNumPartitions():
             raise ValueError("Can only zip with RDD which has the same number of partitions")
         return self._new(Zipped(self.context._next_id(), self._node, other._node))
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 #: Modules whose functions neither wait, nor end the process, nor ask which process it is.
 _HARMLESS = {
     "math", "cmath", "operator", "itertools", "functools", "collections", "re", "string", "random", "datetime", "json",
-    "numpy", "decimal", "fractions", "statistics", "heapq", "bisect", "copy", "hashlib", "typing", "dataclasses", "enum",
-    "pyarrow", "scipy", "textwrap", "unicodedata", "struct", "array", "ironlake", "numbers", "zlib", "base64",
+    "numpy", "decimal", "fractions", "statistics", "heapq", "bisect", "copy", "hashlib", "typing", "dataclasses",
+    "enum", "pyarrow", "scipy", "textwrap", "unicodedata", "struct", "array", "ironlake", "numbers", "zlib", "base64",
 }  # fmt: skip
 _HARMFUL = {"open", "exec", "eval", "input", "print", "compile", "breakpoint", "exit", "quit", "__import__"}
 
@@ -53,7 +53,7 @@ def _is_harmless(thing: Any, seen: set[int]) -> bool:
     if not isinstance(thing, types.FunctionType):
         parts = [*vars(thing).values()] if hasattr(thing, "__dict__") else []
         parts += [getattr(thing, name, None) for name in ("func", "args", "keywords")]  # of functools.partial
-        parts.append(getattr(type(thing), "__call__", None))
+        parts.append(getattr(type(thing), "__call__", None))  # noqa: B004 - it is looked into
         return all(_is_harmless(part, seen) for part in _inside(parts) if callable(part))
     if thing.__module__ and thing.__module__.split(".")[0] in _HARMLESS and not thing.__closure__:
         return True

@@ -105,7 +105,8 @@ class Plan:
             made = {place: np.empty(rows, _TYPES[_type(found[place])]) for place in self.outputs}
             if compiled(self.source)(rows, self.given, *read, *made.values()) < rows:
                 return None
-        arrays, out_kinds = [], []
+        arrays: list[pa.Array] = []
+        out_kinds: list[Kind] = []
         for place, leaf in enumerate(found):
             if place in made:
                 arrays.append(pa.array(made[place]))
@@ -148,6 +149,8 @@ def plan_of(function: Callable[..., Any], batch: Batch, arrange: Callable[[Any, 
     Untraceable
         It is not done on columns; the message says why.
     """
+    if arrange is values_arranged and not (batch.kind[0] == "tuple" and len(batch.kind[1]) == 2):
+        raise Untraceable("its elements are no pairs")
     columns = columns_of(batch)
     argument = arguments_of(batch.kind, columns)
     found, given = trace(function, argument[1] if arrange is values_arranged else argument)

@@ -75,6 +75,8 @@ def _added(total: Any, batch: Batch) -> Any:
         values = batch.array.to_numpy()
         return total + (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
     if batch.kind == "float" and sys.version_info < (3, 12) and -(2**53) <= total <= 2**53:
+        if len(batch) < LEAST_ROWS:
+            return sum(batch.objects(), total)
         return kernels.sum_floats(batch.array.to_numpy(), float(total))
     return None
 

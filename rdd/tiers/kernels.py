@@ -25,8 +25,8 @@ def group_integers(keys: Any) -> Any:
     count = 0
     for row in range(rows):
         key = keys[row]
-        place = (np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)
-        place = np.int64(place) & mask
+        mixed = (np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)
+        place = np.int64(mixed) & mask
         while True:
             found = table[place]
             if found == _EMPTY:
