@@ -30,8 +30,9 @@ TASK_COLUMNS = {
 }  # fmt: skip
 #: The columns of ``rdd_lineage_trace`` and their Arrow types; ``parents`` is a list.
 LINEAGE_COLUMNS = {
-    "app_id": "string", "rdd_id": "int32", "name": "string", "scope": "string", "parents": "int32", "dep": "string", "partitions": "int32",
-    "storage_level": "string", "cached_partitions": "int32", "mem_bytes": "int64", "disk_bytes": "int64",
+    "app_id": "string", "rdd_id": "int32", "name": "string", "scope": "string", "parents": "int32", "dep": "string",
+    "partitions": "int32", "storage_level": "string", "cached_partitions": "int32", "mem_bytes": "int64",
+    "disk_bytes": "int64",
 }  # fmt: skip
 #: Characters of a reason.
 _REASON = 500

@@ -135,8 +135,9 @@ def serve(control_fd: int, folders: list[str]) -> None:
     children: set[int] = set()
     import select
 
+    sources: list[Any] = [control, wake_reader]
     while True:
-        ready: list[Any] = select.select([control, wake_reader], [], [])[0]
+        ready, _, _ = select.select(sources, [], [])
         if wake_reader in ready:
             os.read(wake_reader, 4096)
             _reap(children, control)
