@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import threading
 from pathlib import Path
@@ -95,7 +94,7 @@ class InTask:
 def _load(path: str) -> Any:
     with _lock:
         if path not in _loaded:
-            for other in [other for other in _loaded if not os.path.exists(other)]:
+            for other in [other for other in _loaded if not Path(other).exists()]:
                 del _loaded[other]
             _loaded[path] = _read(path)
         return _loaded[path]

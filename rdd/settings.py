@@ -101,7 +101,7 @@ def _log(conf: SparkConf) -> str | None:
         return None
     if folder is None:
         raise ValueError(
-            "SparkContext: spark.eventLog.enabled is true, and spark.eventLog.dir is missing; expected the directory of "
-            "a lake"
+            "SparkContext: spark.eventLog.enabled is true, and spark.eventLog.dir is missing; expected the directory "
+            "of a lake"
         )
     return folder
