@@ -41,7 +41,7 @@ def pagerank(
 
     Examples
     --------
-    >>> links = sc.parallelize([("a", "b"), ("b", "a"), ("c", "a")])
+    >>> links = sc.parallelize([("b", "a"), ("c", "a"), ("c", "b")])
     >>> max(pagerank(links).collect(), key=lambda pair: pair[1])[0]
     'a'
     """
