@@ -75,7 +75,7 @@ def explain(rdd: RDD, form: str) -> str:
 def _title(stage: Stage) -> str:
     if stage.skipped:
         return f"Stage {stage.id}: skipped, nothing needs it to run"
-    after = f", after {', '.join(f'stage {parent}' for parent in stage.parents)}" if stage.parents else ""
+    after = f", after {', '.join(map(str, stage.parents))}" if stage.parents else ""
     return f"Stage {stage.id}: {stage.tasks} task{'s' * (stage.tasks != 1)}{after}"
 
 

@@ -144,9 +144,7 @@ class _Job:
     def _seconds(self, iteration: int) -> float:
         return self.first_task_s if iteration == 1 else self.task_s
 
-    def _failing(
-        self, iteration: int, strategy: str, writing: tuple[int, float] | None, slots: int
-    ) -> _Iteration:
+    def _failing(self, iteration: int, strategy: str, writing: tuple[int, float] | None, slots: int) -> _Iteration:
         lost = sum(partition % self.nodes < self.failed_nodes for partition in range(self.tasks))
         held = lost if iteration > 1 else 0
         if strategy == "lineage" or iteration == 1:
@@ -156,8 +154,8 @@ class _Job:
         loading = makespan([self.first_task_s] * self.tasks, slots)  # the first of the repeated iterations loads
         repeated = iteration - saved
         again = makespan([self.task_s] * self.tasks, slots) * (repeated - 1)
-        rewritten = 0.0 if not writing else writing[1] * sum(
-            each % writing[0] == 0 for each in range(saved + 1, iteration)
+        rewritten = (
+            0.0 if not writing else writing[1] * sum(each % writing[0] == 0 for each in range(saved + 1, iteration))
         )
         return _Iteration(loading + again + rewritten, self.tasks * (repeated - 1) + lost, held)
 

@@ -104,46 +104,46 @@ class Stage:
 
 
 def stages_of(rdds: dict[int, _Rdd]) -> list[Stage]:
-    """The stages of a lineage, in the order in which they run."""
+    """The stages of a lineage, in the order in which they run; the action is on the last RDD."""
     stages = _Stages(rdds)
-    stages.cut()
+    action = list(rdds)[-1]
+    used, visits = {action}, [action]
+    while visits:
+        parents = {each.parent for each in rdds[visits.pop()].dependencies} - used
+        used |= parents
+        visits += parents
+    for rdd in rdds.values():  # parents first, so that the stages that one needs are there
+        for each in rdd.dependencies:
+            if rdd.id in used and each.is_wide:
+                stages.add(each.parent, each.shuffle_id)
+    stages.add(action, None)
+    stages.skip()
     return stages.found
 
 
 class _Stages:
-    """The stages of a lineage, found from the action backwards and numbered in the order in which they run."""
+    """The stages of a lineage, numbered as they are added."""
 
     def __init__(self, rdds: dict[int, _Rdd]) -> None:
         self.rdds = rdds
         self.found: list[Stage] = []
         self._of_shuffle: dict[int, Stage] = {}
 
-    def cut(self) -> None:
-        """Find all stages."""
-        self._stage(list(self.rdds)[-1], None)
-        needed = [self.found[-1]]
-        while needed:  # what nothing needs is skipped
-            stage = needed.pop()
-            if stage.skipped:
-                stage.skipped = False
-                kept = {rdd for rdd in stage.rdds if self.rdds[rdd].is_kept}
-                needed += self._needed(stage.rdds[-1], kept)
-
-    def _stage(self, last: int, shuffle_id: int | None) -> Stage:
-        """The stage that ends with an RDD, after those that it needs."""
+    def add(self, last: int, shuffle_id: int | None) -> None:
+        """Add the stage that ends with an RDD, unless the shuffle has one."""
+        if shuffle_id is not None and shuffle_id in self._of_shuffle:
+            return
         chain: set[int] = set()
-        parents: dict[int, Stage] = {}
+        parents: set[int] = set()
         visits = [last]
         while visits:
-            rdd = self.rdds[visits.pop()]
-            if rdd.id in chain:
+            each = visits.pop()
+            if each in chain:
                 continue
-            chain.add(rdd.id)
-            for dependency in rdd.dependencies:
+            chain.add(each)
+            for dependency in self.rdds[each].dependencies:
                 if dependency.is_wide:
-                    parent = self._of_shuffle.get(dependency.shuffle_id)
-                    parent = parent or self._stage(dependency.parent, dependency.shuffle_id)
-                    parents[parent.id] = parent
+                    parents.add(self._of_shuffle[dependency.shuffle_id].id)
                 else:
                     visits.append(dependency.parent)
         order = [rdd for rdd in self.rdds if rdd in chain]
@@ -151,7 +151,15 @@ class _Stages:
         self.found.append(stage)
         if shuffle_id is not None:
             self._of_shuffle[shuffle_id] = stage
-        return stage
+
+    def skip(self) -> None:
+        """Mark the stages that the last one needs as not skipped; what is kept, or written, needs none."""
+        needed = [self.found[-1]]
+        while needed:
+            stage = needed.pop()
+            if stage.skipped:
+                stage.skipped = False
+                needed += self._needed(stage.rdds[-1], {rdd for rdd in stage.rdds if self.rdds[rdd].is_kept})
 
     def _needed(self, last: int, kept: set[int]) -> list[Stage]:
         """The stages whose outputs a stage reads that are not there."""
