@@ -133,13 +133,13 @@ def _svg(dot: str) -> str:
         import graphviz
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
-            "RDD.explainLineage: a picture needs Graphviz; install it with `pip install 'ironlake[draw]'` and its program "
-            "`dot` from https://graphviz.org, or draw the text of explainLineage('dot') elsewhere"
+            "RDD.explainLineage: a picture needs Graphviz; install it with `pip install 'ironlake[draw]'` and its "
+            "program `dot` from https://graphviz.org, or draw the text of explainLineage('dot') elsewhere"
         ) from None
     try:
         return str(graphviz.Source(dot).pipe(format="svg", encoding="utf-8"))
     except graphviz.ExecutableNotFound:
         raise ModuleNotFoundError(
-            "RDD.explainLineage: Graphviz's program `dot` is not found; install it from https://graphviz.org, or draw the "
-            "text of explainLineage('dot') elsewhere"
+            "RDD.explainLineage: Graphviz's program `dot` is not found; install it from https://graphviz.org, or draw "
+            "the text of explainLineage('dot') elsewhere"
         ) from None

@@ -55,7 +55,8 @@ def stage_critical_path(
     Examples
     --------
     SELECT stage_critical_path(stage, parent, start_ms, end_ms) AS critical
-    FROM (VALUES (0, NULL, 0, 50), (1, NULL, 0, 80), (2, 0, 80, 100), (2, 1, 80, 100)) t(stage, parent, start_ms, end_ms);
+    FROM (VALUES (0, NULL, 0, 50), (1, NULL, 0, 80), (2, 0, 80, 100), (2, 1, 80, 100))
+        t(stage, parent, start_ms, end_ms);
     """
     parents, times = _stages(stage_id, parent, start_ms, end_ms)
     if not times:

@@ -43,8 +43,8 @@ def pagerank_fit(
     Returns
     -------
     STRUCT
-        ``id`` BIGINT[] (pages, ascending), ``rank`` DOUBLE[] (of each), ``delta`` DOUBLE (the sum of the absolute changes
-        in the last iteration; 0 without iterations). Pages without links send nothing, so that normalized ranks
+        ``id`` BIGINT[] (pages, ascending), ``rank`` DOUBLE[] (of each), ``delta`` DOUBLE (the sum of the absolute
+        changes in the last iteration; 0 without iterations). Pages without links send nothing, so that normalized ranks
         may sum up to less than 1. Rows with a NULL are skipped; no rows give NULL.
 
     Raises
@@ -67,7 +67,8 @@ def pagerank_fit(
 
     if not 0 <= damping <= 1 or not 0 <= iterations <= _MOST_ITERATIONS:
         raise ValueError(
-            f"options damping and iterations must be 0 ... 1 and 0 ... {_MOST_ITERATIONS}, got {damping} and {iterations}"
+            f"options damping and iterations must be 0 ... 1 and 0 ... {_MOST_ITERATIONS}, got {damping} and "
+            f"{iterations}"
         )
     starts, ends = _without_nulls(src, dst)
     if not len(starts):

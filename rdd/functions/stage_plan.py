@@ -40,9 +40,9 @@ def rdd_stage_plan(plan: str) -> pa.Table:
     -------
     TABLE
         A row per stage, in the order in which they run: ``stage_id`` INTEGER, ``rdd_ids`` INTEGER[] (what a task
-        computes, in order), ``num_tasks`` INTEGER (0 if it is skipped), ``parent_stages`` INTEGER[], ``skipped`` BOOLEAN
-        (the outputs are there already, or nothing needs them), ``shuffle_id`` INTEGER (of the shuffle that it writes;
-        NULL for the last stage).
+        computes, in order), ``num_tasks`` INTEGER (0 if it is skipped), ``parent_stages`` INTEGER[], ``skipped``
+        BOOLEAN (the outputs are there already, or nothing needs them), ``shuffle_id`` INTEGER (of the shuffle that it
+        writes; NULL for the last stage).
 
     Raises
     ------

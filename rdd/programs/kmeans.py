@@ -32,13 +32,14 @@ def kmeans(
     seed : int
         Of the draw.
     fused : bool
-        Turn each partition into a matrix once, and let compiled code run over it. The sums are the same but for the order
-        in which they are added.
+        Turn each partition into a matrix once, and let compiled code run over it. The sums are the same but for the
+        order in which they are added.
 
     Returns
     -------
     list of tuple of float
-        The centres. One that no point is closest to stays where it is; of centres at the same distance the first counts.
+        The centres. One that no point is closest to stays where it is; of centres at the same distance the first
+        counts.
 
     Raises
     ------

@@ -33,8 +33,8 @@ def logistic_regression(
     seed : int
         Of the random weights.
     fused : bool
-        Turn each partition into a matrix once, and let compiled code run over it. The sums are the same but for the order
-        in which they are added.
+        Turn each partition into a matrix once, and let compiled code run over it. The sums are the same but for the
+        order in which they are added.
 
     Returns
     -------

@@ -29,8 +29,8 @@ def pagerank(
     damping : float
         The part of a rank that comes along links; the paper's alpha is 1 minus it.
     normalized : bool
-        ``(1 - damping) / N + damping * sum`` from ``1 / N``, with the number of pages N; otherwise ``1 - damping + damping
-        * sum`` from 1, and pages that receive nothing are left out, as in the example that comes with Spark.
+        ``(1 - damping) / N + damping * sum`` from ``1 / N``, with the number of pages N; otherwise ``1 - damping +
+        damping * sum`` from 1, and pages that receive nothing are left out, as in the example that comes with Spark.
     numPartitions : int, optional
         Of links and ranks; as many as `links` has otherwise.
 

@@ -30,9 +30,9 @@ def Pregel(
     edges : RDD of (id, edge)
         What a vertex knows of its outgoing edges: the id at the other end, or that with a weight, or anything.
     compute : callable
-        ``compute(superstep, id, state, message, edges)`` gives the new state, a list of (id, message) to send, and whether
-        the vertex halts. The superstep is counted from 0, the message is None if none came. It is called for vertices that
-        are active or have a message, which makes them active again.
+        ``compute(superstep, vertex, state, message, edges)`` gives the new state, a list of (id, message) to send, and
+        whether the vertex halts. The superstep is counted from 0, the vertex is its id, the message is None if none
+        came. It is called for vertices that are active or have a message, which makes them active again.
     combine : callable
         Makes one message out of two for the same vertex; it is called in any order.
     maxSupersteps : int
@@ -54,8 +54,9 @@ def Pregel(
 
     Examples
     --------
-    >>> vertices, edges = sc.parallelize([("a", 3), ("b", 6), ("c", 2)]), sc.parallelize([("a", "b"), ("b", "c"), ("c", "a")])
-    >>> def largest(superstep, id, value, message, edges):
+    >>> vertices = sc.parallelize([("a", 3), ("b", 6), ("c", 2)])
+    >>> edges = sc.parallelize([("a", "b"), ("b", "c"), ("c", "a")])
+    >>> def largest(superstep, vertex, value, message, edges):
     ...     new = value if message is None else max(value, message)
     ...     tell = superstep == 0 or new > value
     ...     return new, [(edge, new) for edge in edges] if tell else [], True
@@ -88,12 +89,12 @@ class _Superstep:
         self.superstep, self.compute = superstep, compute
 
     def __call__(self, vertices: Iterator[Any]) -> Iterator[Any]:
-        for id, ((edges, state, is_active, _), message) in vertices:
+        for vertex, ((edges, state, is_active, _), message) in vertices:
             if not is_active and message is None:
-                yield id, (edges, state, False, [])
+                yield vertex, (edges, state, False, [])
                 continue
-            new, sent, halts = self.compute(self.superstep, id, state, message, edges)
-            yield id, (edges, new, not halts, list(sent))
+            new, sent, halts = self.compute(self.superstep, vertex, state, message, edges)
+            yield vertex, (edges, new, not halts, list(sent))
 
 
 def shortest_paths(edges: Any, source: Any, maxSupersteps: int = 1000) -> Any:
@@ -119,11 +120,11 @@ def shortest_paths(edges: Any, source: Any, maxSupersteps: int = 1000) -> Any:
     [('a', 0.0), ('b', 1.0), ('c', 2.0)]
     """
     ids = edges.flatMap(lambda edge: [edge[0], edge[1][0]]).distinct()
-    vertices = ids.map(lambda id: (id, 0.0 if id == source else float("inf")))
+    vertices = ids.map(lambda vertex: (vertex, 0.0 if vertex == source else float("inf")))
 
-    def compute(superstep: int, id: Any, distance: float, message: float | None, edges: list[Any]) -> Any:
+    def compute(superstep: int, vertex: Any, distance: float, message: float | None, edges: list[Any]) -> Any:
         found = distance if message is None else min(distance, message)
-        is_news = found < distance or (superstep == 0 and id == source)
+        is_news = found < distance or (superstep == 0 and vertex == source)
         return found, [(target, found + length) for target, length in edges] if is_news else [], True
 
     found = Pregel(vertices, edges, compute, min, maxSupersteps)
@@ -150,9 +151,9 @@ def connected_components(edges: Any, maxSupersteps: int = 1000) -> Any:
     [(1, 1), (2, 1), (3, 1), (4, 4), (5, 4)]
     """
     both = edges.flatMap(lambda edge: [(edge[0], edge[1]), (edge[1], edge[0])]).distinct()
-    vertices = both.keys().distinct().map(lambda id: (id, id))
+    vertices = both.keys().distinct().map(lambda vertex: (vertex, vertex))
 
-    def compute(superstep: int, id: Any, least: Any, message: Any, neighbours: list[Any]) -> Any:
+    def compute(superstep: int, vertex: Any, least: Any, message: Any, neighbours: list[Any]) -> Any:
         found = least if message is None else min(least, message)
         is_news = superstep == 0 or found < least
         return found, [(other, found) for other in neighbours] if is_news else [], True
