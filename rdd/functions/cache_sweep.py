@@ -10,7 +10,7 @@ from ironlake.udf.engine import table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MOST_READS = 10_000_000
+_MOST_READS = 1_000_000
 
 
 @table

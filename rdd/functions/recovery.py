@@ -12,7 +12,8 @@ from ironlake.udf.engine import table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MOST_TASKS = 10_000_000
+#: Tasks, iterations, and bytes of a partition.
+_MOST, _MOST_BYTES = 1_000_000, 1 << 40
 
 
 @table
@@ -78,10 +79,10 @@ def rdd_recovery_simulate(
 
     job = _Job(nodes, cores_per_node, tasks, iterations, task_s, first_task_s, failed_nodes, fail_iteration)
     job.check()
-    if checkpoint_every < 1 or not checkpoint_write_s >= 0 or partition_bytes < 0:
+    if checkpoint_every < 1 or not 0 <= checkpoint_write_s < float("inf") or not 0 <= partition_bytes <= _MOST_BYTES:
         raise ValueError(
-            "arguments checkpoint_every, checkpoint_write_s and partition_bytes must be at least 1, 0 and 0, got "
-            f"{checkpoint_every}, {checkpoint_write_s} and {partition_bytes}"
+            "arguments checkpoint_every, checkpoint_write_s and partition_bytes must be at least 1, seconds, and 0 ... "
+            f"{_MOST_BYTES}, got {checkpoint_every}, {checkpoint_write_s} and {partition_bytes}"
         )
     writing = (checkpoint_every, checkpoint_write_s) if strategy == "checkpoint" else None
     rows = list(job.run(strategy, writing))
@@ -116,8 +117,13 @@ class _Job:
             if getattr(self, name) < 1:
                 raise ValueError(f"argument {name} must be at least 1, got {getattr(self, name)}")
         for name in ("tasks", "iterations"):
-            if getattr(self, name) > _MOST_TASKS:
-                raise ValueError(f"argument {name} must be at most {_MOST_TASKS}, got {getattr(self, name)}")
+            if getattr(self, name) > _MOST:
+                raise ValueError(f"argument {name} must be at most {_MOST}, got {getattr(self, name)}")
+        if self.tasks * self.iterations >= 2**31:
+            raise ValueError(
+                f"arguments tasks and iterations must be fewer than {2**31} tasks in all, got {self.tasks} and "
+                f"{self.iterations}"
+            )
         for name in ("task_s", "first_task_s"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"argument {name} must be seconds, 0 or more, got {getattr(self, name)}")
@@ -133,13 +139,17 @@ class _Job:
         """The iterations in their order."""
         slots = self.nodes * self.cores_per_node
         for iteration in range(1, self.iterations + 1):
-            done = _Iteration(makespan([self._seconds(iteration)] * self.tasks, slots))
+            done = _Iteration(self._waves(slots) * self._seconds(iteration))
             if iteration == self.fail_iteration:
                 slots -= self.failed_nodes * self.cores_per_node
                 done = self._failing(iteration, strategy, writing, slots)
             if writing and iteration % writing[0] == 0:
                 done = done._replace(seconds=done.seconds + writing[1])
             yield done
+
+    def _waves(self, slots: int) -> int:
+        """How often all slots begin a task, if all take equally long."""
+        return -(-self.tasks // slots)
 
     def _seconds(self, iteration: int) -> float:
         return self.first_task_s if iteration == 1 else self.task_s
@@ -151,13 +161,10 @@ class _Job:
             durations = [self._seconds(iteration)] * (self.tasks - lost) + [self.first_task_s] * lost
             return _Iteration(makespan(durations, slots), lost, held)
         saved = (iteration - 1) // writing[0] * writing[0] if writing else 0
-        loading = makespan([self.first_task_s] * self.tasks, slots)  # the first of the repeated iterations loads
+        loading = self._waves(slots) * self.first_task_s  # the first of the repeated iterations loads
         repeated = iteration - saved
-        again = makespan([self.task_s] * self.tasks, slots) * (repeated - 1)
-        rewritten = (
-            0.0 if not writing else writing[1] * sum(each % writing[0] == 0 for each in range(saved + 1, iteration))
-        )
-        return _Iteration(loading + again + rewritten, self.tasks * (repeated - 1) + lost, held)
+        again = self._waves(slots) * self.task_s * (repeated - 1)
+        return _Iteration(loading + again, self.tasks * (repeated - 1) + lost, held)
 
 
 def makespan(durations: list[float], slots: int) -> float:

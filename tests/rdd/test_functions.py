@@ -99,6 +99,8 @@ def test_recovery_without_a_failure_and_at_the_beginning(con):
         ("nodes => 0", "argument nodes must be at least 1, got 0"),
         ("fail_iteration => 11", "argument fail_iteration must be 0 .none. ... 10"),
         ("failed_nodes => 75", "argument failed_nodes must be less than the 75 nodes"),
+        ("tasks => 1000000, iterations => 1000000", "arguments tasks and iterations must be fewer than"),
+        ("partition_bytes => 9000000000000000000", "partition_bytes"),
         ("task_s => -1", "argument task_s must be seconds"),
         ("task_s => 'nan'::DOUBLE", "argument task_s must be seconds"),
         ("checkpoint_every => 0", "arguments checkpoint_every"),
