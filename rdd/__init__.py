@@ -36,7 +36,8 @@ _MODULES = {
     "Accumulator": "accumulators", "AccumulatorParam": "accumulators", "SparkFiles": "addedfiles",
     "BoundedFloat": "approximate", "RDDBarrier": "barrier", "Broadcast": "broadcast", "SparkConf": "conf",
     "SparkContext": "context", "portable_hash": "hashing", "InheritableThread": "jobs",
-    "inheritable_thread_target": "jobs", "StorageLevel": "levels", "Partitioner": "lineage", "RDD": "rdd", "ResultIterable": "resultiterable", "StatCounter": "statcounter",
+    "inheritable_thread_target": "jobs", "StorageLevel": "levels", "Partitioner": "lineage", "RDD": "rdd",
+    "ResultIterable": "resultiterable", "StatCounter": "statcounter",
     "SparkExecutorInfo": "status", "SparkJobInfo": "status", "SparkStageInfo": "status", "StatusTracker": "status",
     "BarrierTaskContext": "taskcontext", "BarrierTaskInfo": "taskcontext", "TaskContext": "taskcontext",
 }  # fmt: skip
