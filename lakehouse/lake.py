@@ -12,12 +12,13 @@ from .snapshot import Snapshot, is_table, open_snapshot, usable_path
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import duckdb
     from rich.table import Table as RichTable
 
     from .table import Table
+    from .traces import LoadedTrace
 
 _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODES = ("error", "append", "overwrite")
@@ -219,6 +220,70 @@ class Lake:
         if twins := [other for other in self.tables() if other.lower() == name.lower() and other != name]:
             raise ValueError(f"{told}the lake has a table {twins[0]!r}, and SQL does not tell the two names apart")
         return write(self.root / name, data, mode, partition_by, told, merge_schema, where)
+
+    def create_traces(self, names: Iterable[str] | None = None) -> list[str]:
+        """Create trace tables, empty, with the comments of their columns; those that exist are left as they are.
+
+        Parameters
+        ----------
+        names : iterable of str, optional
+            Some of the names that `trace_tables` lists; by default all.
+
+        Returns
+        -------
+        list of str
+            The tables that were created.
+
+        Raises
+        ------
+        ValueError
+            There is no trace table of a name; none is created then.
+
+        Examples
+        --------
+        >>> lake.create_traces(["step_trace", "training_runs"])
+        ['step_trace', 'training_runs']
+        """
+        from .traces import create_traces
+
+        return create_traces(self, names)
+
+    def load_trace(
+        self,
+        trace: str,
+        path: str | Path,
+        loader: str | None = None,
+        *,
+        columns: Mapping[str, str] | None = None,
+        on_malformed: Literal["error", "skip"] = "error",
+    ) -> LoadedTrace:
+        """Append what logs say to a trace table, in one commit and in bounded memory, creating the table if need be.
+
+        Parameters
+        ----------
+        trace, path, loader, columns, on_malformed
+            As in `ironlake.read_trace`.
+
+        Returns
+        -------
+        ironlake.lakehouse.traces.LoadedTrace
+            The version that this commit made, and how many rows were added and skipped.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no file at `path`.
+        ValueError
+            There is no such trace table, loader or column, or a row of the log is malformed; nothing is added then.
+
+        Examples
+        --------
+        >>> lake.load_trace("step_trace", "trace.json.gz").rows
+        48212
+        """
+        from .traces import load_trace
+
+        return load_trace(self, trace, str(path), loader, columns, on_malformed)
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """Run SQL in which every table of the lake is a view, always at its newest version.
