@@ -22,6 +22,9 @@ _FOLDER = Path(__file__).parent / "traces"
 _COLUMN = re.compile(r'^ +"?(\w+)"? [^-]*-- (?:\[(.+?)\] )?(.+)$', re.MULTILINE)
 
 
+_LONG = "TIMESTAMP WITH TIME ZONE"
+
+
 @dataclass(frozen=True)
 class TraceColumn:
     """A column of a trace table.
@@ -85,7 +88,7 @@ def _definition(name: str) -> tuple[tuple[TraceColumn, ...], pa.Schema]:
         connection.execute(text.replace("CREATE TABLE", "CREATE OR REPLACE TABLE", 1))
         relation = connection.sql(f"FROM {name}")
         columns = tuple(
-            TraceColumn(column, str(type_), *told[column])
+            TraceColumn(column, str(type_).replace(_LONG, "TIMESTAMPTZ"), *told[column])
             for column, type_ in zip(relation.columns, relation.types, strict=True)
         )
         fields = relation.to_arrow_table().schema

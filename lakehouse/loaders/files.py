@@ -34,7 +34,7 @@ def log_files(path: str) -> list[str]:
     given = Path(path).expanduser()
     if path and given.is_dir():
         found = [str(each) for each in given.iterdir() if each.is_file() and not each.name.startswith((".", "_"))]
-    elif given.exists():
+    elif given.is_file():
         found = [str(given)]
     else:
         matching = Path(given.anchor).glob(str(given.relative_to(given.anchor))) if path else ()

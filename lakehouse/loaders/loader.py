@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PLACE, PROBLEM = "ironlake_place", "ironlake_problem"
 #: SQL of both for rows that are a line, or should be JSON.
 LINE = f"file || ', line ' || number AS {PLACE}"
-NO_JSON = "'this is no JSON: ' || left(trim(text), 60)"
+NO_JSON = "'this is no JSON object: ' || left(trim(text), 60)"
 #: SQL of the name of a file without its folder and its endings, which loaders take for the name of a run.
 RUN = r"regexp_extract(file, '([^/\\]+?)(\.(json|jsonl|log|txt|csv|out|trace|pt|gz|zst|zstd|lz4|bz2))*$', 1)"
 

@@ -2,7 +2,7 @@
 CREATE TABLE mllog (
     file VARCHAR,           -- the log
     line_no BIGINT,         -- the line, from 1 on
-    rank INTEGER,           -- the process that a prefix such as `[3] ` names; NULL without one
+    rank INTEGER,           -- the process that a prefix such as `3: ` names; NULL without one
     namespace VARCHAR,      -- of the key
     time_ms DOUBLE,         -- [ms] since 1970 (UTC); of LoadGen since its start
     event_type VARCHAR,     -- INTERVAL_START, INTERVAL_END or POINT_IN_TIME
