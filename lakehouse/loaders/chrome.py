@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 
 from ..schema import quote_text
-from .loader import NO_JSON, PLACE, PROBLEM, RUN, Loader, Reading
+from .loader import PLACE, PROBLEM, RUN, Loader, Reading
 
 _FIELDS = dict.fromkeys(("ph", "name", "cat", "pid", "tid", "ts", "dur"), "VARCHAR") | {"args": "JSON"}
 
@@ -30,18 +30,18 @@ def rows(reading: Reading, trace: str) -> str:
     connection, fields = reading.connection, quote_text(json.dumps(_FIELDS))
     connection.execute(f"""
         CREATE TEMP TABLE events AS
-        SELECT file, number, CASE WHEN event IS NULL THEN {NO_JSON} END AS no_json, {_time("ts")} AS start_ns,
-            {_time("dur")} AS duration_ns, unnest(event)
+        SELECT file, number, {_time("ts")} AS start_ns, {_time("dur")} AS duration_ns, unnest(event),
+            CASE WHEN event.ph IS NULL THEN 'this is no event: ' || left(text, 60) END AS no_event
         FROM (SELECT *, TRY(from_json(text, {fields})) AS event FROM {reading.elements("traceEvents")})
-        WHERE event IS NULL OR event.ph IN ('X', 'B', 'E', 'M')""")
+        WHERE coalesce(event.ph, 'M') IN ('X', 'B', 'E', 'M')""")
     connection.execute(f"""
         CREATE TEMP VIEW durations AS
-        SELECT file, number, name, cat, pid, tid, args, start_ns, duration_ns, no_json, CASE
-            WHEN no_json IS NOT NULL THEN NULL
+        SELECT file, number, name, cat, pid, tid, args, start_ns, duration_ns, no_event, CASE
+            WHEN no_event IS NOT NULL THEN NULL
             WHEN start_ns IS NULL THEN 'has no time ts'
             WHEN duration_ns IS NULL THEN 'has no duration dur'
             WHEN duration_ns < 0 THEN 'has a negative duration' END AS fault
-        FROM events WHERE ph = 'X' OR no_json IS NOT NULL
+        FROM events WHERE ph = 'X' OR no_event IS NOT NULL
         UNION ALL BY NAME ({_PAIRS})""")
     return _ROWS
 
@@ -83,7 +83,7 @@ _ROWS = rf"""
         d.duration_ns, CASE WHEN d.start_ns < steps.end_ns THEN steps.step END AS step,
         coalesce(nullif(concat_ws(' ', processes.name, processes.labels), ''), d.pid) AS process,
         coalesce(threads.name, d.tid) AS thread, d.file || ', event ' || d.number AS {PLACE},
-        coalesce(d.no_json, coalesce(d.name, 'it') || ' ' || d.fault) AS {PROBLEM}
+        coalesce(d.no_event, coalesce(d.name, 'it') || ' ' || d.fault) AS {PROBLEM}
     FROM durations d
     ASOF LEFT JOIN steps ON d.file = steps.file AND d.pid = steps.pid AND d.start_ns >= steps.start_ns
     LEFT JOIN processes ON d.file = processes.file AND d.pid = processes.pid

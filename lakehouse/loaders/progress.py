@@ -33,7 +33,7 @@ def vw_rows(reading: Reading, trace: str) -> str:
                 FROM (SELECT * REPLACE (rtrim(text, E'\\r') AS text) FROM {reading.lines()})
             ) WHERE found.step != '' OR regexp_matches(text, {quote_text(_VW_BEGINS)})
         )
-        WINDOW lines AS (PARTITION BY file ORDER BY number)"""
+        WINDOW lines AS (PARTITION BY file ORDER BY number) ORDER BY file, number"""
 
 
 def sklearn_rows(reading: Reading, trace: str) -> str:
@@ -67,7 +67,7 @@ def sklearn_rows(reading: Reading, trace: str) -> str:
             CASE WHEN converged THEN 'tolerance' END AS stop_reason,
             file || ', line ' || number AS {PLACE},
             CASE WHEN loss IS NULL THEN 'epoch ' || epoch || ' has no loss' END AS {PROBLEM}
-        FROM epochs WINDOW fits AS (PARTITION BY file, fit ORDER BY part)"""
+        FROM epochs WINDOW fits AS (PARTITION BY file, fit ORDER BY part) ORDER BY file, number"""
 
 
 VW = Loader("vw", "the progress table of Vowpal Wabbit", vw_rows, {"training_runs": {}})

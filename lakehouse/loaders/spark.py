@@ -72,7 +72,8 @@ _TASKS = f"""
             WHEN 'TaskKilled' THEN 'KILLED' WHEN 'ExecutorLostFailure' THEN 'WORKER_LOST' ELSE 'FAILED' END AS status,
         CASE WHEN status != 'SUCCESS' THEN coalesce(
             ending->>'Kill Reason', ending->>'Loss Reason', ending->>'Message',
-            concat_ws(': ', ending->>'Class Name', ending->>'Description'), ending->>'Reason') END AS reason,
+            nullif(concat_ws(': ', ending->>'Class Name', ending->>'Description'), ''), ending->>'Reason')
+            END AS reason,
         'jvm' AS tier, {LINE},
         CASE WHEN stage_id IS NULL OR info IS NULL THEN 'the end of a task lacks its stage or its Task Info' END
             AS {PROBLEM}

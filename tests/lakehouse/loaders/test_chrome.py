@@ -89,7 +89,7 @@ def test_other_columns_and_tables(load):
         (event("endless", 3), "event 5: endless has no duration dur"),
         (event("timeless", None, 3), "event 5: timeless has no time ts"),
         (event("early", 3, -1), "event 5: early has a negative duration"),
-        ("a text", 'event 5: this is no JSON object: "a text"'),
+        ("a text", 'event 5: this is no event: "a text"'),
     ],
 )
 def test_malformed_events(load, bad, problem):
@@ -103,5 +103,5 @@ def test_malformed_events(load, bad, problem):
 
 def test_a_trace_that_breaks_off(load):
     text = profile(event("good", 1, 1), event("cut", 2, 2))
-    with pytest.raises(ValueError, match=r'run.log, event 5: this is no JSON object: {"ph": "X", "name": "cut"'):
+    with pytest.raises(ValueError, match=r'run.log, event 5: this is no event: {"ph": "X", "name": "cut"'):
         load("step_trace", text[: text.index('"dur": 2')])
