@@ -92,7 +92,6 @@ _ROWS = rf"""
 
 LOADER = Loader(
     "chrome",
-    "Trace Event JSON of Chrome, Perfetto, torch.profiler, TensorFlow and JAX",
     rows,
     {
         "step_trace": {

@@ -48,4 +48,4 @@ def rows(reading: Reading, trace: str) -> str:
         ORDER BY version, position"""
 
 
-LOADER = Loader("delta_log", "the log of a Delta table", rows, {"delta_log_actions": {}}, commits)
+LOADER = Loader("delta_log", rows, {"delta_log_actions": {}}, commits)

@@ -3,7 +3,7 @@
 A loader is a file of this folder. It says in SQL which rows it finds in logs, and which expressions over them are the
 columns of which trace table::
 
-    LOADER = Loader("chrome", "Trace Event JSON", rows, {"step_trace": {"op": "coalesce(args->>'op', cat)", ...}})
+    LOADER = Loader("chrome", rows, {"step_trace": {"op": "coalesce(args->>'op', cat)", ...}})
 
 ``rows`` gets a `Reading`, whose `lines` and `elements` are relations of the log's text, and returns a SELECT. Besides
 columns of its own choice, which users may name in expressions, that has ``ironlake_place`` (where the row stands, such
@@ -49,8 +49,6 @@ class Loader:
     ----------
     name : str
         What users call it.
-    logs : str
-        The logs that it reads, for people.
     rows : callable
         The SELECT of what a `Reading` finds for a trace table.
     columns : mapping of str to mapping of str to str
@@ -61,7 +59,6 @@ class Loader:
     """
 
     name: str
-    logs: str
     rows: Callable[[Reading, str], str]
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     files: Callable[[str], list[str]] = log_files
@@ -214,9 +211,8 @@ def _select(reading: Reading, found: str, trace: str, given: Mapping[str, str]) 
     columns = {column.name: column.type for column in trace_columns(trace)}
     there = reading.connection.sql(found).columns
     by_name = {name.lower(): name for name in there}
-    values = {
-        name: given.get(name) or quote_name(by_name.get(name, "")) for name in columns if name in {*given, *by_name}
-    }
+    known = {*given, *by_name}
+    values = {name: given.get(name) or quote_name(by_name[name]) for name in columns if name in known}
     if not values:
         told = ", ".join(name for name in there if name not in (PLACE, PROBLEM))
         raise ValueError(f"the log has none of the columns of {trace}, but {told}; say in columns what they stand for")

@@ -49,7 +49,6 @@ def _first(*names: str) -> str:
 
 LOADER = Loader(
     "mlflow",
-    "CSV exports of MLflow's metrics",
     rows,
     {
         "training_runs": {

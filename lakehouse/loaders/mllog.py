@@ -61,4 +61,4 @@ _RUNS = f"""
     FROM ironlake_mllog WHERE {PROBLEM} IS NULL GROUP BY file
     UNION ALL BY NAME SELECT {PLACE}, {PROBLEM} FROM ironlake_mllog WHERE {PROBLEM} IS NOT NULL"""
 
-LOADER = Loader("mllog", "lines with :::MLLOG in the logs of MLPerf", rows, {"mllog": {}, "run_log": {}})
+LOADER = Loader("mllog", rows, {"mllog": {}, "run_log": {}})

@@ -70,5 +70,5 @@ def sklearn_rows(reading: Reading, trace: str) -> str:
         FROM epochs WINDOW fits AS (PARTITION BY file, fit ORDER BY part) ORDER BY file, number"""
 
 
-VW = Loader("vw", "the progress table of Vowpal Wabbit", vw_rows, {"training_runs": {}})
-SKLEARN = Loader("sklearn", "what scikit-learn prints with verbose=1", sklearn_rows, {"training_runs": {}})
+VW = Loader("vw", vw_rows, {"training_runs": {}})
+SKLEARN = Loader("sklearn", sklearn_rows, {"training_runs": {}})

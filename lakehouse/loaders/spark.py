@@ -125,7 +125,6 @@ _STAGES = f"""
 
 LOADER = Loader(
     "spark",
-    "event logs of Spark: attempts of tasks, RDDs, and the time of each stage",
     rows,
     {"rdd_task_trace": {}, "rdd_lineage_trace": {}, "training_runs": {"run_id": "app_id"}},
 )

@@ -54,5 +54,5 @@ def _are_arrays(reading: Reading) -> bool:
     return str(first).startswith("[")
 
 
-CSV = Loader("csv", "CSV files", csv_rows)
-JSON = Loader("json", "JSON lines, or an array of JSON objects", json_rows)
+CSV = Loader("csv", csv_rows)
+JSON = Loader("json", json_rows)
