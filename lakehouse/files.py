@@ -103,7 +103,9 @@ def write_files(
         names = [_stored_name(schema.field(name), mapped) for name in partitions]
         options.append(f"PARTITION_BY ({', '.join(map(quote_name, names))})")
     if mapped:
-        options.append(f"FIELD_IDS {_field_ids([field for field in schema if field.name not in partitions])}")
+        # What a change data file says of its rows is no column of the table, and has no number.
+        numbered = [field for field in schema if field.name not in partitions and field.metadata]
+        options.append(f"FIELD_IDS {_field_ids(numbered)}")
     # Without async threads: a COPY that fails while one of them writes can hang (duckdb 2.0.0).
     with duckdb.connect(config={"threads": 1, "async_threads": 0}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -125,7 +127,7 @@ def write_files(
             Path(name).unlink()
             continue
         values = {key: _partition_value(value) for key, value in (keys or {}).items()}
-        known = json.dumps(_log_statistics(count, statistics, stored), separators=(",", ":"))
+        known = json.dumps(log_statistics(count, statistics, stored), separators=(",", ":"))
         # Times that rise by a millisecond a file keep the files in order for readers.
         files.append(DataFile(Path(name).relative_to(path).as_posix(), size, values, started + number, known))
     return files
@@ -177,7 +179,7 @@ def _partition_value(text: str | None) -> str | None:
     return re.sub(r"(\d\d:\d\d:\d\d(\.\d+)?)\+00$", r"\1", text) if text else None
 
 
-def _log_statistics(count: int, statistics: dict[str, dict[str, str]], schema: pa.Schema) -> dict[str, Any]:
+def log_statistics(count: int, statistics: dict[str, dict[str, str]], schema: pa.Schema) -> dict[str, Any]:
     """A file's statistics in the log's form, from those that COPY returns (texts by quoted column name)."""
     import pyarrow.types as is_
 

@@ -145,6 +145,55 @@ def lake_explain(path: str, predicate: str, version: int | None = None) -> "pa.T
 
 
 @table
+def delta_changes(
+    path: str,
+    from_version: int | None,
+    to_version: int | None,
+    from_timestamp: str | None = None,
+    to_timestamp: str | None = None,
+) -> "pa.RecordBatchReader":
+    """Tell what became of the rows of a Delta table between two versions, both included: the change data feed.
+
+    It is exact for updates in versions that were written while the property ``delta.enableChangeDataFeed`` was set. For
+    others it follows from the files: the rows of one that was rewritten are deleted and inserted.
+
+    Parameters
+    ----------
+    path : the table's directory on a local disk.
+    from_version : the first version; NULL if a time is given.
+    to_version : the last version; NULL for the newest, or if a time is given.
+    from_timestamp : the versions that were committed at this time or later, such as ``'2026-01-31 12:00:00+01'``; UTC
+        without a zone.
+    to_timestamp : the versions that were committed up to this time.
+
+    Returns
+    -------
+    TABLE
+        The columns of the last version, ``_change_type`` VARCHAR (insert, delete, update_preimage, update_postimage),
+        ``_commit_version`` BIGINT and ``_commit_timestamp`` TIMESTAMPTZ. Without an ORDER BY the order is not defined.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no Delta table at ``path``, or a file of these versions is gone.
+    ValueError
+        If there is no such version, or columns were dropped or became of another type in between.
+
+    References
+    ----------
+    Delta transaction log protocol, "Add CDC File", https://github.com/delta-io/delta/blob/master/PROTOCOL.md
+
+    Examples
+    --------
+    SELECT _change_type, count(*) FROM delta_changes('ironlake-demo/digits', 0, NULL) GROUP BY ALL;
+    """
+    from .changes import changes
+    from .scan import BATCH_ROWS
+
+    return changes(path, from_version, to_version, from_timestamp, to_timestamp, "").to_arrow_reader(BATCH_ROWS)
+
+
+@table
 def delta_history(path: str, newest: int | None = None) -> "pa.Table":
     """Tell what was done to a Delta table, the newest commit first.
 

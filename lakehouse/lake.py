@@ -213,8 +213,7 @@ class Lake:
         if mode not in _MODES:
             raise ValueError(f"Lake.write: mode is {mode!r}; expected one of {', '.join(map(repr, _MODES))}")
         told = f"Lake.write({name!r}): "
-        if not isinstance(name, str) or not _TABLE_NAME.fullmatch(name):
-            raise ValueError(f"{told}the name is not valid; expected a letter or _, then letters, digits and _")
+        _check_name(name, told)
         if where is not None and mode != "overwrite":
             raise ValueError(f'{told}where is given with mode={mode!r}; it says which rows mode="overwrite" replaces')
         if twins := [other for other in self.tables() if other.lower() == name.lower() and other != name]:
@@ -284,6 +283,14 @@ class Lake:
         from .traces import load_trace
 
         return load_trace(self, trace, str(path), loader, columns, on_malformed)
+
+    def convert(self, name: str, partition_by: Any = None) -> Table:
+        """Make a subdirectory of Parquet files a table of the lake, in place; see `ironlake.lakehouse.convert`."""
+        from .convert import convert
+
+        told = f"Lake.convert({name!r}): "
+        _check_name(name, told)
+        return convert(self.root / name, partition_by, where=told)
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """Run SQL in which every table of the lake is a view, always at its newest version.
@@ -402,6 +409,12 @@ class Lake:
         heading = "".join(f"<th>{text}</th>" for text in ("table", "rows", "version", "size"))
         rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self._summary())
         return f"<table><caption>{escape(str(self.root))}</caption><tr>{heading}</tr>{rows}</table>"
+
+
+def _check_name(name: str, where: str) -> None:
+    """Refuse a name that no table of a lake can have."""
+    if not isinstance(name, str) or not _TABLE_NAME.fullmatch(name):
+        raise ValueError(f"{where}the name is not valid; expected a letter or _, then letters, digits and _")
 
 
 def _create_view(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> bool:

@@ -19,11 +19,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ironlake.udf.engine import machine
-
-from .deletion_vectors import deleted_rows
+from .pinned import pinned_rows
 from .schema import converted, field_id, partition_text, physical_name, physical_type, quote_name, quote_text, sql_type
 from .snapshot import Snapshot
 from .storage import database
@@ -104,7 +100,8 @@ def _select(snapshot: Snapshot, indexes: list[int], deleted: bool, int96: bool, 
         f"schema := MAP {{{', '.join(stored)}}})"
     )
     if deleted:
-        numbers = ", ".join(str(_pinned(snapshot, index)) for index in indexes)
+        vectors = snapshot.state.files["vector"]
+        numbers = ", ".join(str(pinned_rows(snapshot.storage, vectors[index].as_py())) for index in indexes)
         query += f" WHERE lake_row_kept(([{numbers}]::BIGINT[])[file_index::BIGINT + 1], file_row_number::BIGINT)"
     return query
 
@@ -129,22 +126,6 @@ def _inner_name(name: str, names: list[str]) -> str:
     while inner.lower() in taken:
         inner += "_"
     return inner
-
-
-_numbers: dict[tuple[str, str, int], int] = {}
-
-
-def _pinned(snapshot: Snapshot, index: int) -> int:
-    """The number under which compiled code finds the deleted rows of a file: their count of bits, and the bits."""
-    vector = snapshot.state.files["vector"][index].as_py()
-    key = snapshot.storage.root, vector["storageType"] + vector["pathOrInlineDv"], vector["offset"] or 0
-    if key not in _numbers:
-        rows = deleted_rows(snapshot.storage, vector)
-        bits = np.zeros(int(rows[-1]) + 1 if len(rows) else 0, np.uint8)
-        bits[rows] = 1
-        content = np.packbits(bits, bitorder="little")
-        _numbers[key] = machine.pin(np.concatenate([np.array([len(bits)], np.int64).view(np.uint8), content]))
-    return _numbers[key]
 
 
 def _check_files(snapshot: Snapshot, chosen: Sequence[int]) -> None:

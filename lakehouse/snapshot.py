@@ -172,7 +172,7 @@ def open_snapshot(
         raise ValueError(f"{where}version is {version!r}; expected an integer from 0 on, or None for the newest")
     if version is not None and timestamp is not None:
         raise ValueError(f"{where}both version and timestamp are given; expected one of them")
-    time = None if timestamp is None else _time(timestamp, where)
+    time = None if timestamp is None else as_time(timestamp, where)
     storage = Storage.of(str(directory))
     try:
         log = Log(storage)
@@ -202,7 +202,7 @@ def open_snapshot(
     return snapshot
 
 
-def _time(given: dt.datetime | str, where: str) -> dt.datetime:
+def as_time(given: dt.datetime | str, where: str) -> dt.datetime:
     """A time with a zone, UTC where none is given."""
     if isinstance(given, str):
         try:

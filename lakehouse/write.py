@@ -17,6 +17,7 @@ from .protocol import check_writable, with_features
 from .pruning import check_predicate
 from .row_changes import apply, find, marks_rows
 from .rules import computed_columns
+from .scan import BATCH_ROWS, scan_sql
 from .schema import mismatches, partitionable, schema_text, sql_type, stored_schema
 from .snapshot import Snapshot, is_table, open_snapshot
 from .storage import Storage, scratch
@@ -76,6 +77,17 @@ def _create(path: Path, rows: pa.RecordBatchReader, schema: pa.Schema, partition
     """Write the files of a new table and commit them as its first version."""
     storage = Storage.of(str(path))
     files = write_files(path, rows, schema, partitions)
+    actions = [*table_actions(schema, partitions), *(add_action(file) for file in files)]
+    parameters = {"mode": _TOLD[mode], "partitionBy": partitions}
+    if create_table(storage, "CREATE TABLE AS SELECT", parameters, actions):
+        return 0
+    for file in files:
+        storage.remove(file.path)
+    raise ConflictError("another writer created the table meanwhile; try again")
+
+
+def table_actions(schema: pa.Schema, partitions: list[str]) -> list[dict[str, Any]]:
+    """What the first commit of a table says of it: its protocol and its metadata."""
     protocol: dict[str, Any] = {"minReaderVersion": 1, "minWriterVersion": 2}
     metadata = {
         "id": str(uuid.uuid4()),
@@ -85,14 +97,7 @@ def _create(path: Path, rows: pa.RecordBatchReader, schema: pa.Schema, partition
         "configuration": {},
         "createdTime": time.time_ns() // 1_000_000,
     }
-    actions = [{"protocol": with_features(protocol, _features(schema))}, {"metaData": metadata}]
-    actions += [add_action(file) for file in files]
-    parameters = {"mode": _TOLD[mode], "partitionBy": partitions}
-    if create_table(storage, "CREATE TABLE AS SELECT", parameters, actions):
-        return 0
-    for file in files:
-        storage.remove(file.path)
-    raise ConflictError("another writer created the table meanwhile; try again")
+    return [{"protocol": with_features(protocol, _features(schema))}, {"metaData": metadata}]
 
 
 def _commit(
@@ -118,6 +123,9 @@ def _commit(
             for index in range(len(table.files)):
                 change.remove(index)
         files = change.write(rows, {} if predicate is None else {f"the predicate {predicate!r}": predicate})
+        if any("cdc" in action for action in change.actions):
+            inserted = f"SELECT *, 'insert' AS _change_type FROM ({scan_sql(change.after(files))})"
+            change.feed(connection.sql(inserted).to_arrow_reader(BATCH_ROWS))
         change.metrics |= {"numFiles": len(files), "numOutputBytes": sum(file.size for file in files)}
         return change.commit()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ironlake.udf.engine.database import as_query
 
 if TYPE_CHECKING:
     import duckdb
@@ -79,8 +80,3 @@ def tables_of(query: str, lake: Lake) -> list[str]:
     tables = {name.lower(): name for name in lake.tables()}
     with duckdb.connect() as connection:
         return sorted({tables[name.lower()] for name in connection.get_table_names(query) if name.lower() in tables})
-
-
-def as_query(text: str) -> str:
-    """A query as it is, or one for all of a table."""
-    return f"FROM {text}" if re.fullmatch(r"\s*[\w.\"]+\s*", text) else text
