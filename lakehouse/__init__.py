@@ -1,6 +1,6 @@
 """Delta tables: a directory of them as one database (`Lake`), each by itself (`Table`), and their scan in SQL."""
 
-from . import curves, functions, kept_rows, traces
+from . import column_procedures, curves, functions, kept_rows, procedures, table_procedures, traces
 from .convert import convert
 from .lake import Lake, open
 from .rules import ConstraintError
@@ -14,8 +14,11 @@ __all__ = [
     "convert",
     "ConflictError",
     "ConstraintError",
+    "column_procedures",
     "curves",
     "functions",
     "kept_rows",
+    "procedures",
+    "table_procedures",
     "traces",
 ]

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import duckdb
-    import pyarrow as pa
 
 #: The column of change data files that says what became of a row.
 CHANGE_TYPE = "_change_type"
@@ -86,14 +85,14 @@ def _changes_sql(
         raise ValueError("neither from_version nor from_timestamp is given; expected one of them")
     end = open_snapshot(path, to_version, "", to_timestamp)
     if taken := [name for name in ADDED if name in end.schema.names]:
-        raise ValueError(f"the table has a column {taken[0]!r}; rename it, as the changes tell something under this name")
+        raise ValueError(
+            f"the table has a column {taken[0]!r}; rename it, as the changes tell something under this name"
+        )
     log = Log(end.storage)
     start = _first_since(log, as_time(from_timestamp, "")) if from_timestamp is not None else from_version
     assert start is not None
     if start > end.version and from_timestamp is None:
-        raise ValueError(
-            f"from_version is {start}, and the last version is {end.version}; expected one up to that"
-        )
+        raise ValueError(f"from_version is {start}, and the last version is {end.version}; expected one up to that")
     files = list(_changed_files(end, log, start)) if start <= end.version else []
     return _query(end, log, files)
 
@@ -209,9 +208,9 @@ def _rows(end: Snapshot, vector: dict[str, Any] | None) -> np.ndarray[Any, Any]:
     return deleted_rows(end.storage, _whole(vector)) if vector else np.empty(0, np.int64)
 
 
-def _whole(vector: dict[str, Any] | None) -> dict[str, Any] | None:
+def _whole(vector: dict[str, Any]) -> dict[str, Any]:
     """A descriptor with all of its fields; the log leaves out those that are NULL."""
-    return None if vector is None else {"offset": None, **vector}
+    return {"offset": None, **vector}
 
 
 def _values_before(end: Snapshot, version: int, path: str) -> dict[str, str | None]:
@@ -243,13 +242,15 @@ def _select(end: Snapshot, times: dict[int, dt.datetime], files: list[_File]) ->
         scan = scan_sql(_as_snapshot(end, files), positions=True)
     except FileNotFoundError:
         there = end.storage.exist([end.storage.locate(file.path) for file in files])
+        if all(there):
+            raise  # a deletion vector
         missing = files[there.index(False)]
         raise FileNotFoundError(
             f"the changes of version {missing.version} need the file {missing.path!r}, which is gone; was the table "
             "vacuumed?"
         ) from None
     columns = [quote_name(field.name) for field in end.schema]
-    known = {
+    known: dict[str, list[Any]] = {
         CHANGE_TYPE: [file.change for file in files],
         ADDED[1]: [file.version for file in files],
         ADDED[2]: [times[file.version].isoformat() for file in files],
@@ -259,7 +260,7 @@ def _select(end: Snapshot, times: dict[int, dt.datetime], files: list[_File]) ->
         columns.append(name if values[0] is None else f"([{listed}]::{type_}[])[{FILE} + 1] AS {name}")
     query = f"SELECT {', '.join(columns)} FROM ({scan})"
     if files[0].only is not None:
-        numbers = ", ".join(str(pinned_rows(end.storage, _whole(file.only) or {})) for file in files)
+        numbers = ", ".join(str(pinned_rows(end.storage, _whole(file.only))) for file in files if file.only is not None)
         query += f" WHERE NOT lake_row_kept(([{numbers}]::BIGINT[])[{FILE} + 1], {ROW})"
     return query
 
@@ -268,7 +269,8 @@ def _as_snapshot(end: Snapshot, files: list[_File]) -> Snapshot:
     """A version of the table that has just these files, all of whose rows that no vector deletes have changed."""
     state = end.state
     rows = [
-        {"path": file.path, "partition": list(file.partition.items()), "vector": _whole(file.vector)} for file in files
+        {"path": file.path, "partition": list(file.partition.items()), "vector": file.vector and _whole(file.vector)}
+        for file in files
     ]
     metadata = {**state.metadata, "partitionColumns": list(files[0].partition_columns)}
     if files[0].change is None:

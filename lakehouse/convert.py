@@ -229,7 +229,9 @@ def _file_schema(file: _Found, partitions: pa.Schema) -> pa.Schema:
     """The columns that a file stores; a timestamp in 96 bits, which Spark writes, is one in UTC."""
     import pyarrow as pa
 
-    stored = {file.footer.schema.column(at).path: file.footer.schema.column(at) for at in range(file.footer.num_columns)}
+    stored = {
+        file.footer.schema.column(at).path: file.footer.schema.column(at) for at in range(file.footer.num_columns)
+    }
     fields = []
     for field in file.footer.schema.to_arrow_schema():
         type_ = field.type

@@ -44,7 +44,9 @@ def add_clauses(merge: Merge, text: str) -> Merge:
     words = _words(text)
     starts = [at for at, word in enumerate(words) if word.key == "WHEN"]
     if not starts or starts[0]:
-        raise ValueError(f"the clauses are {text!r}; expected a text such as 'WHEN MATCHED THEN UPDATE SET a = source.a'")
+        raise ValueError(
+            f"the clauses are {text!r}; expected a text such as 'WHEN MATCHED THEN UPDATE SET a = source.a'"
+        )
     for start, stop in zip(starts, [*starts[1:], len(words)], strict=True):
         _add(merge, text, words[start + 1 : stop])
     return merge
@@ -68,8 +70,8 @@ def _add(merge: Merge, text: str, words: list[_Word]) -> None:
     """Add one clause, whose words stand behind WHEN."""
     told = text[words[0].start : words[-1].end] if words else ""
     wrong = ValueError(
-        f"the clause 'WHEN {told}' is not valid; expected WHEN [NOT] MATCHED [BY SOURCE] [AND condition] THEN and one of "
-        "DELETE, UPDATE [SET column = value, ...], INSERT [(column, ...) VALUES (value, ...)]"
+        f"the clause 'WHEN {told}' is not valid; expected WHEN [NOT] MATCHED [BY SOURCE] [AND condition] THEN and one "
+        "of DELETE, UPDATE [SET column = value, ...], INSERT [(column, ...) VALUES (value, ...)]"
     )
     keys = [word.key for word in words]
     found = next((each for each in _FOUND if tuple(keys[: len(each)]) == each), None)

@@ -1,4 +1,4 @@
-"""Procedures: what changes a Delta table, for ``CALL`` in SQL.
+"""Procedures: what changes the rows of a Delta table, for ``CALL`` in SQL.
 
 Each is a table function that does its work when it is executed, once, and gives a row that tells the version made; to
 bind it, as EXPLAIN and DESCRIBE do, changes nothing.
@@ -14,8 +14,6 @@ from ironlake.udf.engine import Database, table
 from ironlake.udf.engine.options import as_mapping
 from ironlake.udf.engine.sqltypes import ANY
 
-from .files import FILE_BYTES
-
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -23,12 +21,12 @@ if TYPE_CHECKING:
 _CHANGED = ("rows_updated", "rows_deleted", "rows_inserted", "files_marked", "files_removed", "files_added")
 
 
-def _procedure(*metrics: str) -> Callable[[Callable[..., dict[str, int]]], Any]:
+def procedure(*metrics: str) -> Callable[[Callable[..., dict[str, int]]], Any]:
     """Declare a function that changes a table and tells in numbers what it did: the version, and these metrics."""
 
     def declare(change: Callable[..., dict[str, int]]) -> Any:
         @functools.wraps(change)
-        def procedure(**arguments: Any) -> pa.RecordBatchReader:
+        def body(**arguments: Any) -> pa.RecordBatchReader:
             import pyarrow as pa
 
             schema = pa.schema([(name, pa.int64()) for name in ("version", *metrics)])
@@ -38,15 +36,45 @@ def _procedure(*metrics: str) -> Callable[[Callable[..., dict[str, int]]], Any]:
 
             return pa.RecordBatchReader.from_batches(schema, row())
 
-        return table(procedure)
+        return table(body)
 
     return declare
 
 
-# ---------------------------------------------------------------------------------------------------------------- rows
+def named(value: Any, argument: str) -> dict[str, Any]:
+    """What a STRUCT or MAP says, by its names.
+
+    Raises
+    ------
+    ValueError
+        The value is neither.
+    """
+    try:
+        return as_mapping(value)
+    except ValueError:
+        raise ValueError(f"argument {argument} is {value!r}; expected a STRUCT or a MAP") from None
 
 
-@_procedure("rows_written")
+def arrow_type(text: str) -> pa.DataType:
+    """The type that a text names in SQL.
+
+    Raises
+    ------
+    ValueError
+        It names none.
+    """
+    import duckdb
+
+    from .storage import database
+
+    try:
+        type_ = duckdb.sqltype(text)
+        return database().sql(f"SELECT CAST(NULL AS {type_}) AS value").to_arrow_reader().schema.field("value").type
+    except duckdb.Error as error:
+        raise ValueError(f"{text!r} is no SQL type: {str(error).splitlines()[0]}") from None
+
+
+@procedure("rows_written")
 def delta_write(
     database: Database,
     query: str,
@@ -107,7 +135,7 @@ def delta_write(
     return {"version": version, "rows_written": count}
 
 
-@_procedure(*_CHANGED)
+@procedure(*_CHANGED)
 def delta_delete(path: str, predicate: str | None, deletion_vectors: bool | None = None) -> dict[str, int]:
     """Delete rows of a Delta table in one atomic commit; earlier versions still have them.
 
@@ -144,10 +172,8 @@ def delta_delete(path: str, predicate: str | None, deletion_vectors: bool | None
     return delete(usable_path(path, ""), predicate, deletion_vectors, "")
 
 
-@_procedure(*_CHANGED)
-def delta_update(
-    path: str, values: ANY, predicate: str | None, deletion_vectors: bool | None = None
-) -> dict[str, int]:
+@procedure(*_CHANGED)
+def delta_update(path: str, values: ANY, predicate: str | None, deletion_vectors: bool | None = None) -> dict[str, int]:
     """Change values of rows of a Delta table in one atomic commit; earlier versions still have the old ones.
 
     Parameters
@@ -181,10 +207,10 @@ def delta_update(
     from .delete import update
     from .snapshot import usable_path
 
-    return update(usable_path(path, ""), as_mapping(values), predicate, deletion_vectors, "")
+    return update(usable_path(path, ""), named(values, "values"), predicate, deletion_vectors, "")
 
 
-@_procedure(*_CHANGED)
+@procedure(*_CHANGED)
 def delta_merge(
     database: Database, query: str, path: str, on: str, clauses: str, deletion_vectors: bool | None = None
 ) -> dict[str, int]:
@@ -195,8 +221,8 @@ def delta_merge(
     query : the rows, or the name of a table; it sees what is committed. The clauses call them ``source``.
     path : the table's directory. The clauses call its rows ``target``.
     on : when a row of the table matches one of the query: the name of a column that must be equal, or a SQL condition.
-    clauses : what becomes of rows, as SQL's MERGE says it; of the clauses that fit a row the first counts. ``UPDATE`` and
-        ``INSERT`` without values take the columns of the query.
+    clauses : what becomes of rows, as SQL's MERGE says it; of the clauses that fit a row the first counts. ``UPDATE``
+        and ``INSERT`` without values take the columns of the query.
     deletion_vectors : true marks the rows as deleted and adds the changed ones, false rewrites the files; by default
         the table's property ``delta.enableDeletionVectors`` decides.
 
@@ -219,7 +245,7 @@ def delta_merge(
     --------
     CALL delta_write('SELECT range AS id, 1 AS pieces FROM range(3)', 'market/shelf', mode := 'overwrite');
     CALL delta_merge('SELECT 2 AS id, 7 AS pieces', 'market/shelf', 'id',
-                     'WHEN MATCHED THEN UPDATE SET pieces = target.pieces + source.pieces WHEN NOT MATCHED THEN INSERT');
+                     'WHEN MATCHED THEN UPDATE SET pieces = source.pieces WHEN NOT MATCHED THEN INSERT');
     """
     from .merge import Merge
     from .merge_clauses import add_clauses

@@ -84,38 +84,30 @@ class Table:
     ) -> duckdb.DuckDBPyRelation:
         """What became of rows between two versions, both included: the change data feed.
 
-        It is exact for updates in versions that were written while ``delta.enableChangeDataFeed`` was set. For others
-        it follows from the files: the rows of one that was rewritten are deleted and inserted.
+        In versions that were written without ``delta.enableChangeDataFeed``, the rows of a file that was rewritten are
+        deleted and inserted.
 
         Parameters
         ----------
         from_version, to_version : int, optional
             The first version and the last, by default the newest.
         from_timestamp, to_timestamp : datetime.datetime or str, optional
-            Instead of them: the versions that were committed from this time on, and up to that one.
+            Or the times from which on, and up to which, versions were committed.
 
         Returns
         -------
         duckdb.DuckDBPyRelation
-            Lazily, the columns of the last version and ``_change_type`` (insert, delete, update_preimage,
-            update_postimage), ``_commit_version`` and ``_commit_timestamp``, in no particular order.
+            Lazily, the columns of the last version, ``_change_type`` (insert, delete, update_preimage or
+            update_postimage), ``_commit_version`` and ``_commit_timestamp``.
 
         Raises
         ------
-        FileNotFoundError
-            Files of these versions are gone.
         ValueError
             There is no such version, or columns were dropped or became of another type in between.
-
-        Examples
-        --------
-        >>> lake["sales"].changes(1).filter("_change_type = 'insert'").aggregate("count(*)").fetchall()
-        [(1,)]
         """
         from .changes import changes
 
-        where = self._where("changes")
-        return changes(self.path, from_version, to_version, from_timestamp, to_timestamp, where)
+        return changes(self.path, from_version, to_version, from_timestamp, to_timestamp, self._where("changes"))
 
     def delete(self, where: str | None = None, *, deletion_vectors: bool | None = None) -> dict[str, int]:
         """Delete rows in one atomic commit; earlier versions still have them.

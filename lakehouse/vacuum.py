@@ -55,8 +55,14 @@ def vacuum(path: Path, retain_hours: float | None, dry_run: bool, force: bool, w
         if not dry_run:
             for file, _ in old:
                 Path(file).unlink(missing_ok=True)
-        schema = {"path": pa.string(), "size": pa.int64(), "modification_time": pa.timestamp("us", "UTC")}
-        return pa.Table.from_pylist(rows, pa.schema(schema))
+        return pa.Table.from_pylist(rows, columns())
+
+
+def columns() -> pa.Schema:
+    """What is told of each file."""
+    import pyarrow as pa
+
+    return pa.schema({"path": pa.string(), "size": pa.int64(), "modification_time": pa.timestamp("us", "UTC")})
 
 
 def _needed(snapshot: Snapshot, since: int) -> set[str]:

@@ -156,7 +156,9 @@ def test_columns_of_the_last_version(lake):
     ]
     assert [row[-1] for row in told(table, 2, 2)] == ["x", "n3"]
     table.drop_columns("extra")
-    with pytest.raises(ValueError, match=r"^Table.changes\('t'\): .* in version 5 there is a column 'extra', which is no"):
+    with pytest.raises(
+        ValueError, match=r"^Table.changes\('t'\): .* in version 5 there is a column 'extra', which is no"
+    ):
         table.changes(5)
     assert told(table, 6, None, "id") == []
 
