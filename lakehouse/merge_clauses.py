@@ -55,10 +55,13 @@ def add_clauses(merge: Merge, text: str) -> Merge:
 def _words(text: str) -> list[_Word]:
     import duckdb
 
-    starts = [start for start, kind in duckdb.tokenize(text) if kind != duckdb.token_type.comment]
+    tokens = duckdb.tokenize(text)
+    stops = [start for start, _ in tokens[1:]] + [len(text)]
     words: list[_Word] = []
     depth = 0
-    for start, stop in zip(starts, [*starts[1:], len(text)], strict=True):
+    for (start, kind), stop in zip(tokens, stops, strict=False):
+        if kind == duckdb.token_type.comment:
+            continue
         word = text[start:stop].strip()
         depth -= word.upper() in _CLOSING
         words.append(_Word(word, start, start + len(word), depth))
