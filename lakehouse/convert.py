@@ -19,9 +19,9 @@ from urllib.parse import unquote
 
 from .errors import telling
 from .files import DataFile, log_statistics
-from .schema import partition_text, quote_name, quote_text, sql_type, stored_schema
-from .snapshot import is_table, usable_path
-from .storage import Storage, database
+from .schema import quote_name, sql_type, stored_schema
+from .snapshot import is_table, misfit, usable_path
+from .storage import Storage
 from .transaction import ConflictError, add_action, create_table
 from .write import table_actions
 
@@ -176,7 +176,7 @@ def _partition_schema(found: list[_Found], given: Any) -> pa.Schema:
         return pa.schema([(name, _type_of(values[name])) for name in names])
     schema = stored_schema(pa.schema(given)) if names else pa.schema([])
     for field in schema:
-        if (wrong := _misfit(values[field.name], field.type)) is not None:
+        if (wrong := misfit(values[field.name], field.type)) is not None:
             raise ValueError(
                 f"the directories name {wrong!r} as a value of the column {field.name!r}, which is no "
                 f"{sql_type(field.type)}"
@@ -189,21 +189,9 @@ def _type_of(values: Sequence[str | None]) -> pa.DataType:
     import pyarrow as pa
 
     for type_ in (pa.date32(), pa.timestamp("us"), pa.int64()):
-        if _misfit(values, type_) is None:
+        if misfit(values, type_) is None:
             return type_ if values else pa.string()
     return pa.string()
-
-
-def _misfit(values: Sequence[str | None], type_: pa.DataType) -> str | None:
-    """The first text that is no value of a type."""
-    for value in values:
-        text = partition_text(value or "", type_)
-        ((valid,),) = (
-            database().execute(f"SELECT TRY_CAST({quote_text(text)} AS {sql_type(type_)}) IS NOT NULL").fetchall()
-        )
-        if not valid:
-            return value
-    return None
 
 
 def _columns(found: list[_Found], partitions: pa.Schema) -> pa.Schema:

@@ -9,13 +9,14 @@ import datetime as dt
 import functools
 import re
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .log import FOLDER, Log, LogError, Segment, State, VersionError, replay
 from .protocol import check_readable, mapping_mode
-from .schema import logged_schema, physical_name
+from .schema import logged_schema, partition_text, physical_name, quote_text, sql_type
 from .storage import Storage, database
 
 if TYPE_CHECKING:
@@ -88,7 +89,14 @@ class Snapshot:
         names = {name: physical_name(self.schema.field(name)) for name in self.partition_columns}
         if self.mapping == "none":
             names = {name: name for name in names}
-        return {name: [values.get(physical) or None for values in maps] for name, physical in names.items()}
+        found = {name: [values.get(physical) or None for values in maps] for name, physical in names.items()}
+        for name, values in found.items():
+            if (wrong := misfit(values, self.schema.field(name).type)) is not None:
+                raise ValueError(
+                    f"version {self.version} of the table {self.storage.root!r} has a file with the value {wrong!r} of "
+                    f"the partition column {name!r}, which is no {sql_type(self.schema.field(name).type)}"
+                )
+        return found
 
     @functools.cached_property
     def facts(self) -> dict[str, Any]:
@@ -118,6 +126,21 @@ class Snapshot:
         from deltalake import DeltaTable
 
         return DeltaTable(self.storage.root, version=self.version)
+
+
+def misfit(values: Iterable[str | None], type_: pa.DataType) -> str | None:
+    """The first of some partition values that is no value of a type."""
+    import pyarrow.types as is_
+
+    texts = sorted({value for value in values if value is not None})
+    if not texts or is_.is_string(type_) or is_.is_binary(type_):
+        return None
+    # As one list: thousands of values are no more than a literal.
+    listed = ", ".join(quote_text(partition_text(text, type_)) for text in texts)
+    wrong = database().execute(
+        f"SELECT list_position([TRY_CAST(text AS {sql_type(type_)}) IS NULL FOR text IN [{listed}]], true)"
+    ).fetchall()[0][0]  # fmt: skip
+    return texts[wrong - 1] if wrong else None
 
 
 def usable_path(path: str | Path, where: str) -> Path:
