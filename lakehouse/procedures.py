@@ -68,7 +68,7 @@ def arrow_type(text: str) -> pa.DataType:
     from .storage import database
 
     try:
-        type_ = duckdb.sqltype(text)
+        type_ = database().sqltype(text)
         return database().sql(f"SELECT CAST(NULL AS {type_}) AS value").to_arrow_reader().schema.field("value").type
     except duckdb.Error as error:
         raise ValueError(f"{text!r} is no SQL type: {str(error).splitlines()[0]}") from None

@@ -1,7 +1,6 @@
 """Procedures: SQL that changes tables, once per execution and not before."""
 
 import duckdb
-import pyarrow as pa
 import pytest
 
 import ironlake
@@ -65,11 +64,14 @@ def test_each_procedure(con):
 
 
 @pytest.mark.parametrize(
-    "statement", ["EXPLAIN FROM {}", "DESCRIBE FROM {}", "PREPARE p AS FROM {}", "FROM {} LIMIT 0", "CREATE VIEW v AS FROM {}"]
+    "statement",
+    ["EXPLAIN FROM {}", "DESCRIBE FROM {}", "PREPARE p AS FROM {}", "FROM {} LIMIT 0", "CREATE VIEW v AS FROM {}"],
 )
 def test_nothing_happens_before_the_execution(con, statement):
     con.execute(statement.format("delta_delete('t', 'id < 5')")).fetchall()
-    con.execute(statement.format("delta_write('FROM range(3) t(id)', 'other')").replace(" p ", " q ").replace(" v ", " w "))
+    con.execute(
+        statement.format("delta_write('FROM range(3) t(id)', 'other')").replace(" p ", " q ").replace(" v ", " w ")
+    )
     assert version() == 0
     with pytest.raises(FileNotFoundError):
         Table("other")
@@ -100,7 +102,10 @@ def test_each_execution_happens_once(con):
         ("delta_write('SELECT 1 AS id', 't', mode := 'append')", "does not fit the table: missing column 'name'"),
         ("delta_write('SELECT 1 AS id', 't', predicate := 'id = 1')", "argument predicate says which rows"),
         ("delta_update('t', 3, NULL)", "delta_update: argument values is 3; expected a STRUCT or a MAP"),
-        ("delta_merge('FROM range(2) t(id)', 't', 'id', 'MATCHED')", "the clauses are 'MATCHED'; expected a text such as"),
+        (
+            "delta_merge('FROM range(2) t(id)', 't', 'id', 'MATCHED')",
+            "the clauses are 'MATCHED'; expected a text such as",
+        ),
         ("delta_merge('FROM range(2) t(id)', 't', 'id', 'WHEN MATCHED')", "the clause 'WHEN MATCHED' is not valid"),
         ("delta_add_column('t', 'x', 'NUMBER(1')", r"'NUMBER\(1' is no SQL type"),
         ("delta_add_column('t', 'x', 'UTINYINT')", "column 'x' has type uint8, .* cast it to int16"),

@@ -3,6 +3,7 @@
 Usage: fuzz.py CALLS SEED
 """
 
+import contextlib
 import random
 import sys
 import tempfile
@@ -156,4 +157,6 @@ def main(calls, seed):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    # Procedures write where a path says; of the texts above all are below the working directory.
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        main(int(sys.argv[1]), int(sys.argv[2]))
