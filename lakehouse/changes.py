@@ -116,16 +116,18 @@ def _changed_files(end: Snapshot, log: Log, start: int) -> Iterator[_File]:
     """
     root = end.storage.root
     metadata = open_snapshot(root, start, "").state.metadata
+    fitting: set[str | None] = set()
     for version in range(start, end.version + 1):
         actions = list(_actions(end, log, version))
-        changed = [each for each in actions if next(iter(each.values())).get("dataChange", True)]
+        changed = [each for each in actions if next(iter(each.values()), {}).get("dataChange", True)]
         gone = [each["remove"] for each in changed if "remove" in each]
         news = next((each["metaData"] for each in actions if "metaData" in each), metadata)
         if version == start and gone and news is not metadata:
             metadata = open_snapshot(root, version - 1, "").state.metadata  # that of the rows that go
-        if gone:
-            _check_columns(end, version, metadata)
-        _check_columns(end, version, news)
+        for each in (metadata, news) if gone else (news,):
+            if each.get("schemaString") not in fitting:
+                _check_columns(end, version, each)
+                fitting.add(each.get("schemaString"))
         told = [each["cdc"] for each in actions if "cdc" in each]
         if told:
             for each in told:

@@ -145,13 +145,17 @@ class Lake:
         >>> lake.table("sales", version=0, where="pieces > 1").fetchall()
         [('pear', 3)]
         """
-        from .pruning import kept_files
+        from .errors import telling
+        from .pruning import check_predicate, kept_files
         from .scan import scan_sql
 
         snapshot = self._snapshot("Lake.table", name, version, timestamp)
         if where is None:
             return self._refreshed().sql(scan_sql(snapshot))
-        return self._refreshed().sql(scan_sql(snapshot, kept_files(snapshot, where))).filter(where)
+        with telling(f"Lake.table({name!r}): "):
+            check_predicate(snapshot, where)
+            files = kept_files(snapshot, where)
+        return self._refreshed().sql(scan_sql(snapshot, files)).filter(where)
 
     def write(
         self,

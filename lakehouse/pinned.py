@@ -1,4 +1,9 @@
-"""The deletion vectors that scans hold where compiled code finds them."""
+"""The deletion vectors that scans hold where compiled code finds them.
+
+They stay for the life of the process: a scan is a text that names them by number, and whoever has the text, as a view,
+a prepared statement or a lazy relation has it, may run it at any time. A vector takes a bit for each row of its file up
+to the last one that is deleted.
+"""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def write(
             'pass mode="append" or mode="overwrite" to write to it'
         )
     with telling(where):
-        rows = arrow_rows(data)
+        rows = source = arrow_rows(data)
     failures: list[Exception] = []
     created = not path.exists()
     try:
@@ -66,6 +66,8 @@ def write(
                 check_predicate(table, predicate)
             return _commit(table, rows, schema, partitions, mode, predicate)
     except Exception:
+        if source is not data:
+            source.close()  # a connection of the caller would be busy with it
         if created and not is_table(path):
             shutil.rmtree(path, ignore_errors=True)
         if failures:

@@ -105,7 +105,8 @@ def main(kills, seed):
         lake["t"].set_properties({"delta.checkpointInterval": 5, "delta.enableDeletionVectors": True})
         pace = 0.5  # seconds that a commit takes
         versions, unheard = [applied({}, seed, version) for version in range(FIRST)], 0
-        for _ in range(kills):
+        for number in range(kills):
+            print(f"kill {number + 1} of {kills}, {len(versions)} versions", end="\r", file=sys.stderr)
             here, there = context.Pipe(duplex=False)
             writer = context.Process(target=write, args=(root, seed, there))
             writer.start()
