@@ -3,7 +3,6 @@
 Usage: fuzz.py CALLS SEED
 """
 
-import contextlib
 import random
 import sys
 import tempfile
@@ -136,6 +135,7 @@ def main(calls, seed):
         each
         for each in engine.declarations.values()
         if each.name not in LEAVE_OUT
+        and not each.body.__module__.endswith("procedures")  # they write where a path says
         and (each.name == ONE_OF_THE_TASKS or not (isinstance(each.body, type) and issubclass(each.body, LinearTask)))
     ]
     raised, last = 0, Path(tempfile.gettempdir()) / f"ironlake-fuzz-{seed}.sql"
@@ -157,6 +157,4 @@ def main(calls, seed):
 
 
 if __name__ == "__main__":
-    # Procedures write where a path says; of the texts above all are below the working directory.
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

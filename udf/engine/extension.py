@@ -7,6 +7,7 @@ later, in a notebook cell say, is added to the databases that are still open (se
 from __future__ import annotations
 
 import ctypes
+import threading
 import warnings
 from collections.abc import Callable
 from ctypes import CFUNCTYPE, POINTER, c_bool, c_char_p, c_int32, c_int64, c_uint32, c_void_p
@@ -25,6 +26,8 @@ _overloads: dict[str, list[Overload]] = {}
 #: database -> addresses of the overloads it knows.
 _known: dict[int, set[int]] = {}
 _installed = False
+#: What is known of open databases changes on one thread at a time; several may open one at once.
+_loading = threading.RLock()
 
 
 class _Descriptor(ctypes.Structure):
@@ -60,11 +63,12 @@ def _load(info: int, access: Any) -> bool:
     try:
         if capi.connect(access.contents.get_database(info), ctypes.byref(connection)) != 0:
             raise RuntimeError("no connection to the database that is being opened")
-        cell = database.opened(connection)
-        _known.pop(cell.value or 0, None)
-        tables.forget(cell)
-        for declaration in list(declarations.values()):
-            _register(connection, cell, declaration)
+        with _loading:
+            cell = database.opened(connection)
+            _known.pop(cell.value or 0, None)
+            tables.forget(cell)
+            for declaration in list(declarations.values()):
+                _register(connection, cell, declaration)
     except BaseException as error:  # the C boundary: DuckDB reports it to whoever opens the database
         access.contents.set_error(info, str(error).encode())
         return False

@@ -97,7 +97,7 @@ _calls: dict[tuple[int, str], _Call] = {}
 
 def forget(cell: c_int64) -> None:
     """Forget what was registered in a database that stood at an address before."""
-    for key in [key for key in _calls if key[0] == cell.value]:
+    for key in [key for key in list(_calls) if key[0] == cell.value]:
         del _calls[key]
 
 
