@@ -119,7 +119,7 @@ def _changed_files(end: Snapshot, log: Log, start: int) -> Iterator[_File]:
     fitting: set[str | None] = set()
     for version in range(start, end.version + 1):
         actions = list(_actions(end, log, version))
-        changed = [each for each in actions if next(iter(each.values()), {}).get("dataChange", True)]
+        changed = [each for each in actions if next(iter(each.values())).get("dataChange", True)]
         gone = [each["remove"] for each in changed if "remove" in each]
         news = next((each["metaData"] for each in actions if "metaData" in each), metadata)
         if version == start and gone and news is not metadata:
