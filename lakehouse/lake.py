@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import duckdb
     from rich.table import Table as RichTable
 
+    from .frame import Frame
     from .table import Table
     from .traces import LoadedTrace
 
@@ -115,8 +116,8 @@ class Lake:
         *,
         timestamp: dt.datetime | str | None = None,
         where: str | None = None,
-    ) -> duckdb.DuckDBPyRelation:
-        """A table as a lazy DuckDB relation, fixed to one version.
+    ) -> Frame:
+        """A table as a lazy DuckDB relation, fixed to one version, which also gives its rows in batches for training.
 
         Parameters
         ----------
@@ -131,7 +132,8 @@ class Lake:
 
         Returns
         -------
-        duckdb.DuckDBPyRelation
+        Frame
+            A ``duckdb.DuckDBPyRelation`` with `batches`.
 
         Raises
         ------
@@ -146,16 +148,11 @@ class Lake:
         [('pear', 3)]
         """
         from .errors import telling
-        from .pruning import check_predicate, kept_files
-        from .scan import scan_sql
+        from .frame import open_frame
 
         snapshot = self._snapshot("Lake.table", name, version, timestamp)
-        if where is None:
-            return self._refreshed().sql(scan_sql(snapshot))
         with telling(f"Lake.table({name!r}): "):
-            check_predicate(snapshot, where)
-            files = kept_files(snapshot, where)
-        return self._refreshed().sql(scan_sql(snapshot, files)).filter(where)
+            return open_frame(self._refreshed(), snapshot, name, where)
 
     def write(
         self,

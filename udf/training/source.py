@@ -1,10 +1,14 @@
-"""Where rows come from: a query, a table of a lake at one version, a relation, or anything that is an Arrow stream."""
+"""Where rows come from: a query, a table of a lake at one version, a relation, or anything that is an Arrow stream.
+
+Rows of a table of a lake, or of a frame over one, are read by the reader of `Frame.batches`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ironlake.lakehouse.frame import Frame, source_of
 from ironlake.udf.engine.database import as_query
 
 if TYPE_CHECKING:
@@ -13,8 +17,8 @@ if TYPE_CHECKING:
 
     from ironlake.lakehouse import Lake
 
-#: Rows of a batch.
-_BATCH_ROWS = 65_536
+#: Rows of a batch, and megabytes of the buffer that they are read into.
+_BATCH_ROWS, _BUFFER_MB = 65_536, 32
 
 
 class Source(NamedTuple):
@@ -43,6 +47,8 @@ def open_source(data: Any, lake: Lake | None, connection: duckdb.DuckDBPyConnect
     import duckdb
     import pyarrow as pa
 
+    if isinstance(data, str) and lake is not None and data.strip() in lake.tables():
+        data = lake.table(data.strip())
     if isinstance(data, str):
         query = as_query(data)
         if lake is not None:
@@ -50,6 +56,10 @@ def open_source(data: Any, lake: Lake | None, connection: duckdb.DuckDBPyConnect
         data = (connection or duckdb).sql(query)
         if data is None:
             raise ValueError(f"data is {query!r}, which gives no rows; expected a query or the name of a table")
+    if isinstance(data, Frame):
+        table = source_of(data)
+        batches = data.batches(_BATCH_ROWS, shuffle="stored", format="arrow", buffer_mb=_BUFFER_MB)
+        return Source(batches, table.name, table.snapshot.version)
     if isinstance(data, duckdb.DuckDBPyRelation):
         return Source(data.to_arrow_reader(_BATCH_ROWS))
     if isinstance(data, pa.RecordBatch):
