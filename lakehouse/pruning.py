@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import index
 from .schema import partition_text, physical_name, quote_name, quote_text, sql_type
 from .snapshot import Snapshot
 from .storage import database
@@ -118,6 +119,9 @@ def decisions(snapshot: Snapshot, predicate: str) -> pa.Table:
     told += "coalesce(upper_{n}::VARCHAR, '?'), coalesce(nulls_{n}::VARCHAR, '?'))"
     bounds = [told.format(name=quote_text(name), n=n) for name, n in plan.numbers.items()]
     reason = " || '; ' || ".join(bounds) if bounds else "'no column of the predicate has statistics'"
+    for (name, value), number in plan.filters.items():
+        told = quote_text(f"; its Bloom filter has no {name} = {value}")
+        reason += f" || CASE WHEN filter_{number} IS FALSE THEN {told} ELSE '' END"
     never_null = " AND ".join([f"coalesce(nulls_{n} = 0, false)" for n in plan.numbers.values()] or ["false"])
     return plan.query(
         f"SELECT path AS file, CASE WHEN NOT {plan.condition.true} THEN 'skip' "
@@ -133,6 +137,8 @@ class _Plan:
         self.snapshot, self.predicate = snapshot, predicate
         self.fields = {field.name.lower(): field for field in snapshot.schema}
         self.numbers: dict[str, int] = {}
+        self.filters: dict[tuple[str, str], int] = {}
+        self.answers: list[list[bool | None]] = []
         self.condition = self._condition(_parsed(predicate), frozenset())
 
     def query(self, text: str) -> pa.Table:
@@ -144,6 +150,7 @@ class _Plan:
         for name, number in self.numbers.items():
             known = _known(self.snapshot, name, functools.partial(_facts, field=self.fields[name]))
             columns |= {f"{part}_{number}": values for part, values in known.items()}
+        columns |= {f"filter_{number}": pa.array(each, pa.bool_()) for number, each in enumerate(self.answers)}
         try:
             return _over(pa.table(columns), text)
         except duckdb.Error as error:
@@ -231,10 +238,25 @@ class _Plan:
             return _UNKNOWN
         number, type_ = self._number(name), self.fields[name].type
         exact = not _is_float(type_) or name in numbers
+        true = _possible(sign, number, value, type_, exact or sign == "=")
+        if sign == "=" and (filter_ := self._filter(name, value)) is not None:
+            true = f"({true} AND coalesce(filter_{filter_}, true))"
         return _Condition(
-            _possible(sign, number, value, type_, exact or sign == "="),
+            true,
             _possible(_OPPOSITE[sign], number, value, type_, not _is_float(type_)),
         )
+
+    def _filter(self, name: str, value: str) -> int | None:
+        """The number under which filters answer whether a file may have a value; None if there are none."""
+        if not _is_exact(self.fields[name].type, value):
+            return None
+        if (name, value) not in self.filters:
+            answers = index.possible(self.snapshot, self.fields[name], value)
+            if answers is None:
+                return None
+            self.filters[name, value] = len(self.answers)
+            self.answers.append(answers)
+        return self.filters[name, value]
 
 
 def _known(snapshot: Snapshot, name: str, find: Callable[[Snapshot], pa.Table]) -> dict[str, pa.ChunkedArray]:
@@ -267,6 +289,7 @@ def _files(snapshot: Snapshot) -> pa.Table:
 def _facts(snapshot: Snapshot, field: pa.Field) -> pa.Table:
     """The bounds of a column in each file, and its number of NULLs."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     type_, mapped = sql_type(field.type), snapshot.mapping != "none"
     files = snapshot.state.files.select(["stats"])
@@ -292,6 +315,14 @@ def _facts(snapshot: Snapshot, field: pa.Field) -> pa.Table:
     count = f"TRY_CAST({count} AS BIGINT)"
     tight = "coalesce((stats->>'tightBounds')::BOOLEAN, true)"
     nulls = f"CASE WHEN {tight} OR {count} IN (0, (stats->>'numRecords')::BIGINT) THEN {count} END"
+    if (known := index.bounds(snapshot, field)) is not None:
+        files = files.append_column("unmarked", pc.is_null(snapshot.state.files["vector"]))
+        for name, values in known.items():
+            files = files.append_column(name, pa.array(values, pa.int64() if name == "nulls" else pa.string()))
+        lower, upper = (
+            f"coalesce({bound}, TRY_CAST({name} AS {type_}))" for bound, name in ((lower, "low"), (upper, "high"))
+        )
+        nulls = f"coalesce({nulls}, CASE WHEN unmarked OR nulls IN (0, (stats->>'numRecords')::BIGINT) THEN nulls END)"
     return _over(files, f"SELECT {lower} AS lower, {upper} AS upper, {nulls} AS nulls FROM facts")
 
 
@@ -355,6 +386,13 @@ def _comparable(type_: pa.DataType, value: str) -> bool:
     if is_.is_binary(type_) or (_is_float(type_) and "nan" in value.lower()):
         return False
     return not is_.is_boolean(type_) or not text
+
+
+def _is_exact(type_: pa.DataType, value: str) -> bool:
+    """Whether a constant is equal to no other value of the column's type than the one that it is cast to."""
+    import pyarrow.types as is_
+
+    return not is_.is_integer(type_) or value.strip("(-)").isdigit()
 
 
 def _bounded(type_: pa.DataType) -> bool:

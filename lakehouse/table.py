@@ -306,6 +306,42 @@ class Table:
 
         return optimize(self.path, order_by, where, curve, file_bytes, self._where("optimize"))
 
+    def index(self, *columns: str, false_positive_rate: float = 0.01) -> dict[str, int]:
+        """Let queries leave out more files: note the bounds and a Bloom filter of columns for each data file.
+
+        The log has the bounds of a column only if its writer put them there, which many do for the first 32 columns,
+        and bounds do not help with values such as identifiers that lie in all files between them. Files that are
+        indexed already are not read again; after writing, index what is new. Nothing is committed: an index stands in
+        ``_ironlake`` below the table, and is not used where it is gone or damaged.
+
+        Parameters
+        ----------
+        *columns : str
+            The columns. Filters are made of whole numbers, texts, dates and timestamps, and asked about ``=`` and
+            ``IN``; other types have bounds only.
+        false_positive_rate : float
+            Portion of the files without a value that are read for it; 0.01 takes about 11 bits for each distinct value
+            of a file.
+
+        Returns
+        -------
+        dict of str to int
+            How many ``files_indexed``, and the ``bytes`` of the index made.
+
+        Raises
+        ------
+        ValueError
+            There is no such column, it is of a type that has no order, or the rate is not between 0 and 1.
+
+        Examples
+        --------
+        >>> lake["sales"].index("item")["files_indexed"]
+        2
+        """
+        from .index import build
+
+        return build(self.path, columns, false_positive_rate, self._where("index"))
+
     def vacuum(self, retain_hours: float | None = None, *, dry_run: bool = True, force: bool = False) -> pa.Table:
         """Remove files that are no longer part of the table; versions that need them cannot be read afterwards.
 

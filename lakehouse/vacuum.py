@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .checkpoint import retention_hours
 from .deletion_vectors import vector_path
 from .errors import telling
+from .index import unneeded
 from .log import actions_to_keep
 from .protocol import check_writable
 from .snapshot import Snapshot, open_snapshot
@@ -43,7 +44,8 @@ def vacuum(path: Path, retain_hours: float | None, dry_run: bool, force: bool, w
             )
         before = time.time() - hours * 3600
         needed = _needed(snapshot, int(before * 1000))
-        old = [(file, stat) for file, stat in _files(snapshot.path) if stat.st_mtime < before and file not in needed]
+        found = [*_files(snapshot.path), *_indexes(snapshot, needed)]
+        old = [(file, stat) for file, stat in found if stat.st_mtime < before and file not in needed]
         rows = [
             {
                 "path": Path(file).relative_to(snapshot.path).as_posix(),
@@ -77,6 +79,13 @@ def _needed(snapshot: Snapshot, since: int) -> set[str]:
         if vector.get("storageType") == "u":
             needed.add(os.path.normpath(snapshot.storage.locate(vector_path(vector["pathOrInlineDv"]))))
     return needed
+
+
+def _indexes(snapshot: Snapshot, needed: set[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """The index files that tell of none of the files that are needed."""
+    for path in unneeded(snapshot, needed):
+        file = snapshot.path / path
+        yield str(file), file.stat()
 
 
 def _files(folder: Path, top: bool = True) -> Iterator[tuple[str, os.stat_result]]:
