@@ -51,12 +51,15 @@ def measure(lake: ironlake.lakehouse.Lake, title: str, rows: int, columns: list[
             for at in range(0, len(table), BATCH_ROWS)
         )
 
+    stored, block, full = (
+        frame.batches(BATCH_ROWS, columns=columns, shuffle=shuffle) for shuffle in ("stored", "block", "full")
+    )
     cases = {
         "pyarrow.dataset, to_batches": lambda: consumed(pyarrow.dataset.dataset(files).to_batches(columns=columns)),
         "DuckDB to Arrow": lambda: consumed(frame.select(*columns).to_arrow_reader(131_072)),
-        "batches, stored": lambda: consumed(frame.batches(BATCH_ROWS, columns=columns, shuffle="stored")),
-        "batches, block": lambda: consumed(frame.batches(BATCH_ROWS, columns=columns)),
-        "batches, full": lambda: consumed(frame.batches(BATCH_ROWS, columns=columns, shuffle="full")),
+        "batches, stored": lambda: consumed(stored),
+        "batches, block": lambda: consumed(block),
+        "batches, full": lambda: consumed(full),
         "pyarrow.dataset, all rows permuted": lambda: arrays(pyarrow.dataset.dataset(files).to_table(columns=columns)),
         "Polars, all rows permuted": lambda: arrays(
             polars.scan_delta(str(folder)).select(columns).collect().to_arrow()

@@ -207,7 +207,7 @@ def _batches(buffers: Iterator[Any], size: int, form: _Form) -> Iterator[Any]:
 
 
 def _order(count: int, random: np.random.Generator | None) -> Array | None:
-    return None if random is None else permutation(count, random.integers(1 << 63))
+    return None if random is None else permutation(count, int(random.integers(1 << 63)))
 
 
 def _arrays(table: pa.Table, random: np.random.Generator | None) -> dict[str, Array]:

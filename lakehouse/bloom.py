@@ -64,12 +64,15 @@ def hashes_of(values: pa.Array) -> Array:
     import pyarrow as pa
 
     values = values.drop_null()
+    hashes: Array
     if pa.types.is_integer(values.type):
-        return _mixed(values.cast(pa.int64()).to_numpy().view(np.uint64))
+        hashes = _mixed(values.cast(pa.int64()).to_numpy().view(np.uint64))
+        return hashes
     binary = values.cast(pa.large_binary())
     _, offsets, data = binary.buffers()
     bounds = np.frombuffer(offsets, np.int64)[binary.offset : binary.offset + len(binary) + 1]
-    return _mixed_texts(bounds, np.frombuffer(data or b"", np.uint8))
+    hashes = _mixed_texts(bounds, np.frombuffer(data or b"", np.uint8))
+    return hashes
 
 
 @njit(cache=True)

@@ -10,7 +10,7 @@ from duckdb import DuckDBPyRelation
 
 from .batches import SCAN, Batches, Format, Shuffle, fitting, made
 from .errors import telling
-from .pruning import PredicateError, kept_files
+from .pruning import PredicateError, check_predicate, kept_files
 from .scan import scan_sql
 from .schema import quote_name
 

@@ -167,7 +167,7 @@ def _described(
     rows = []
     for number, field in enumerate(fields):
         low, high, nulls = facts[3 * number : 3 * number + 3]
-        row = {"file": file, "column": _stored_name(snapshot, field), "kind": _kind(field.type)}
+        row: dict[str, Any] = {"file": file, "column": _stored_name(snapshot, field), "kind": _kind(field.type)}
         row |= {"low": low, "high": high, "nulls": nulls, "filter": None}
         if table is not None and f"key_{number}" in table.column_names:
             hashes = hashes_of(table[f"key_{number}"].combine_chunks())
