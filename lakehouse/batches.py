@@ -1,7 +1,7 @@
 """Batches of rows for training, in an order that is drawn anew for each epoch.
 
 A reader goes over the row groups of the data files in random order, fills a buffer with as many as fit, and shuffles
-the rows inside it (CorgiPile). The next buffer is read on threads of its own while batches are made of the one before.
+the rows inside it (CorgiPile). The next buffer is read on a thread of its own while batches are made of the one before.
 Every buffer is a query of DuckDB in which the frame's filters and columns stand over the scan of its row groups, so
 only those columns are decoded, and a row group is skipped if its statistics rule it out.
 
@@ -80,13 +80,14 @@ class Batches:
         epoch, self.epoch = self.epoch, self.epoch + 1
         shard = _worker_shard(self.shard)
         random = np.random.default_rng([self.seed, epoch, *shard]) if self.shuffle == "block" else None
-        with _connection(self.zone) as connection:
-            form = _FORMS[self.format]
-            tables = read_ahead(self._tables(connection, epoch, shard))
-            try:
-                yield from _batches((form.prepare(table, random) for table in tables), self.batch_rows, form)
-            finally:
-                connection.interrupt()  # what a consumer that stops early no longer needs
+        connection, form = _connection(self.zone), _FORMS[self.format]
+        tables = read_ahead(self._tables(connection, epoch, shard))
+        try:
+            yield from _batches((form.prepare(table, random) for table in tables), self.batch_rows, form)
+        finally:
+            # A consumer that stops early needs no more. The thread that reads may still be busy with the connection,
+            # which closes when both have let go of it.
+            connection.interrupt()
 
     def _tables(self, connection: duckdb.DuckDBPyConnection, epoch: int, shard: tuple[int, int]) -> Iterator[pa.Table]:
         """The contents of one buffer after the other."""

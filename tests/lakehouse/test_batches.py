@@ -254,7 +254,7 @@ def test_stopping_early_leaves_no_thread(lake):
     gc.collect()
     for thread in threading.enumerate():
         if thread.name.startswith("ThreadPoolExecutor"):
-            thread.join(10)
+            thread.join(60)
     assert threading.active_count() <= before
 
 
