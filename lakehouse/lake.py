@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .schema import quote_name, quote_text
-from .snapshot import Snapshot, is_table, open_snapshot, usable_path
+from .snapshot import Snapshot, is_table, open_snapshot
+from .storage import Storage
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -53,15 +54,15 @@ def open(root: str | Path) -> Lake:
     >>> lake.sql("SELECT sum(pieces) FROM sales").fetchall()
     [(3,)]
     """
-    path = usable_path(root, "ironlake.open: ")
-    if path.is_file():
-        raise NotADirectoryError(f"ironlake.open: {str(path)!r} is a file; expected a directory of Delta tables")
-    if is_table(path):
+    storage = Storage.of(root, "ironlake.open: ")
+    if storage.is_file():
+        raise NotADirectoryError(f"ironlake.open: {storage.root!r} is a file; expected a directory of Delta tables")
+    if is_table(storage):
         raise ValueError(
-            f"ironlake.open: {str(path)!r} is a Delta table; open the directory that holds it, {str(path.parent)!r}, "
-            "or read the table with lake_scan"
+            f"ironlake.open: {storage.root!r} is a Delta table; open the directory that holds it, "
+            f"{storage.parents[0].root!r}, or read the table with lake_scan"
         )
-    return Lake(path)
+    return Lake(storage)
 
 
 class Lake:
@@ -79,16 +80,19 @@ class Lake:
         The directory, absolute; a table is the subdirectory of its name.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._views: set[str] = set()
 
+    @property
+    def root(self) -> Path | str:
+        """The directory, absolute; a text if it is a URL."""
+        return self.storage.path
+
     def tables(self) -> list[str]:
         """The names of the tables, sorted."""
-        if not self.root.is_dir():
-            return []
-        return sorted(child.name for child in self.root.iterdir() if is_table(child))
+        return [name for name in self.storage.folders() if is_table(self.storage.at(name))]
 
     def __getitem__(self, name: str) -> Table:
         """A table as a thing to change, to maintain and to describe; `table` is the way to its rows.
@@ -106,7 +110,7 @@ class Lake:
         from .table import Table
 
         self._check_table("Lake", name)
-        return Table(self.root / name, name)
+        return Table(self.storage.at(name), name)
 
     def table(
         self,
@@ -219,7 +223,7 @@ class Lake:
             raise ValueError(f'{told}where is given with mode={mode!r}; it says which rows mode="overwrite" replaces')
         if twins := [other for other in self.tables() if other.lower() == name.lower() and other != name]:
             raise ValueError(f"{told}the lake has a table {twins[0]!r}, and SQL does not tell the two names apart")
-        return write(self.root / name, data, mode, partition_by, told, merge_schema, where)
+        return write(self.storage.at(name), data, mode, partition_by, told, merge_schema, where)
 
     def create_traces(self, names: Iterable[str] | None = None) -> list[str]:
         """Create trace tables, empty, with the comments of their columns; those that exist are left as they are.
@@ -341,7 +345,7 @@ class Lake:
         from .scan import scan_sql
 
         for name in self.tables():
-            _create_view(connection, name, self.root / name)
+            _create_view(connection, name, self.storage.at(name))
         snapshots = {name: self._snapshot("Lake.attach", name) for name in pinned}
         for name, snapshot in snapshots.items():
             connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {scan_sql(snapshot)}")
@@ -360,7 +364,7 @@ class Lake:
             self._connection.execute(f"DROP VIEW IF EXISTS {quote_name(name)}")
         self._views &= tables
         for name in tables - self._views:
-            if _create_view(self._connection, name, self.root / name):
+            if _create_view(self._connection, name, self.storage.at(name)):
                 self._views.add(name)
         return self._connection
 
@@ -369,7 +373,7 @@ class Lake:
     ) -> Snapshot:
         """A version of a table of this lake; `method` is for the error message."""
         self._check_table(method, name)
-        return open_snapshot(self.root / name, version, f"{method}({name!r}): ", timestamp)
+        return open_snapshot(self.storage.at(name), version, f"{method}({name!r}): ", timestamp)
 
     def _check_table(self, method: str, name: str) -> None:
         """Refuse a name that is no table."""
@@ -377,19 +381,19 @@ class Lake:
         if name not in tables:
             close = difflib.get_close_matches(str(name), tables, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"its tables are {', '.join(tables) or '(none yet)'}"
-            raise FileNotFoundError(f"{method}({name!r}): the lake {str(self.root)!r} has no such table; {hint}")
+            raise FileNotFoundError(f"{method}({name!r}): the lake {self.storage.root!r} has no such table; {hint}")
 
     def _summary(self) -> list[tuple[str, str, str, str]]:
         """Name, rows, version and size of each table, for people to read."""
         return [_summary_row(self, name) for name in self.tables()]
 
     def __repr__(self) -> str:
-        return f"Lake({str(self.root)!r}, tables={self.tables()})"
+        return f"Lake({self.storage.root!r}, tables={self.tables()})"
 
     def __rich__(self) -> RichTable:
         from rich.table import Table
 
-        table = Table("table", title=str(self.root), title_justify="left")
+        table = Table("table", title=self.storage.root, title_justify="left")
         for heading in ("rows", "version", "size"):
             table.add_column(heading, justify="right")
         for row in self._summary():
@@ -401,10 +405,10 @@ class Lake:
 
         heading = "".join(f"<th>{text}</th>" for text in ("table", "rows", "version", "size"))
         rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self._summary())
-        return f"<table><caption>{escape(str(self.root))}</caption><tr>{heading}</tr>{rows}</table>"
+        return f"<table><caption>{escape(self.storage.root)}</caption><tr>{heading}</tr>{rows}</table>"
 
 
-def _create_view(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> bool:
+def _create_view(connection: duckdb.DuckDBPyConnection, name: str, storage: Storage) -> bool:
     """Create the view that reads a table's newest version whenever it is used; False if the table is unreadable.
 
     One damaged table must not keep the others out of reach: its view then raises the reason when it is queried.
@@ -413,7 +417,7 @@ def _create_view(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -
 
     view = f"CREATE OR REPLACE VIEW {quote_name(name)} AS"
     try:
-        connection.execute(f"{view} FROM query(lake_scan_sql({quote_text(str(path))}, NULL))")
+        connection.execute(f"{view} FROM query(lake_scan_sql({quote_text(storage.root)}, NULL))")
     except duckdb.CatalogException:
         raise
     except duckdb.Error as error:

@@ -182,5 +182,6 @@ def _statistics(snapshot: Snapshot, index: int) -> tuple[int, str]:
 
     stats = json.loads(snapshot.state.files["stats"][index].as_py() or "{}")
     if "numRecords" not in stats:
-        stats["numRecords"] = pyarrow.parquet.read_metadata(snapshot.files[index]).num_rows
+        with snapshot.storage.open(snapshot.files[index]) as file:
+            stats["numRecords"] = pyarrow.parquet.read_metadata(file).num_rows
     return stats["numRecords"], json.dumps({**stats, "tightBounds": False}, separators=(",", ":"))

@@ -26,7 +26,7 @@ from ironlake.udf.engine import machine
 from .deletion_vectors import deleted_rows
 from .schema import converted, field_id, partition_text, physical_name, physical_type, quote_name, quote_text, sql_type
 from .snapshot import Snapshot
-from .storage import database
+from .storage import Storage, database
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,7 +52,8 @@ def scan_sql(snapshot: Snapshot, files: Sequence[int] | None = None, zone: str =
         A data file of this version is gone; vacuum removes the files of old versions.
     """
     chosen = range(len(snapshot.files)) if files is None else files
-    _check_files(snapshot, chosen)
+    if snapshot.storage.is_local:
+        _check_files(snapshot, chosen)
     if not len(chosen):
         columns = [f"NULL::{sql_type(field.type)} AS {quote_name(field.name)}" for field in snapshot.schema]
         columns += [f"NULL::BIGINT AS {name}" for name in (FILE, ROW) if positions]
@@ -61,7 +62,7 @@ def scan_sql(snapshot: Snapshot, files: Sequence[int] | None = None, zone: str =
     zoned = "tz=UTC" in str(snapshot.schema.types)
     kinds: dict[tuple[bool, bool], list[int]] = {}
     for index in chosen:
-        kind = vectors[index].is_valid, zoned and _has_int96(snapshot.files[index])
+        kind = vectors[index].is_valid, zoned and _has_int96(snapshot.storage, snapshot.files[index])
         kinds.setdefault(kind, []).append(index)
     return " UNION ALL ".join(_select(snapshot, indexes, *kind, zone, positions) for kind, indexes in kinds.items())
 
@@ -159,9 +160,10 @@ def _check_files(snapshot: Snapshot, chosen: Sequence[int]) -> None:
 
 
 @lru_cache(maxsize=100_000)
-def _has_int96(file: str) -> bool:
+def _has_int96(storage: Storage, file: str) -> bool:
     """Whether a Parquet file stores timestamps the way that Spark does by default; data files never change."""
     import pyarrow.parquet
 
-    schema = pyarrow.parquet.ParquetFile(file).schema
+    with storage.open(file) as content:
+        schema = pyarrow.parquet.ParquetFile(content).schema
     return any(schema.column(index).physical_type == "INT96" for index in range(len(schema)))
