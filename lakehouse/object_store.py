@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from .storage import SCHEMES, Entry, Storage
+from .storage import SCHEMES, Entry, Found, Given, Storage
 
 try:
     import obstore
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 _REQUESTS = 16
 #: What is read with the size of a file: mostly all of a Parquet file's footer.
 _TAIL_BYTES = 65_536
-#: DuckDB's extensions that read the same URLs, and the kinds of their secrets.
+#: Where the machines of a cloud are asked for credentials, when none are given.
+_METADATA = re.compile(r"169\.254\.169\.254|metadata\.google\.internal|application_default_credentials")
+#: The kinds of secrets of DuckDB's extensions that read the same URLs.
 _SECRETS = "('s3', 'aws', 'r2', 'gcs', 'azure')"
 #: Options of the connection, where others are of the store.
 _CONNECTION = {"allow_http", "allow_invalid_certificates", "connect_timeout", "default_headers", "http1_only"}
@@ -57,9 +59,18 @@ def remember(root: str, options: Mapping[str, Any]) -> None:
 class ObjectStore(Storage):
     """A folder of an object store, by its URL."""
 
+    def map(self, function: Callable[[Given], Found], given: Iterable[Given]) -> list[Found]:
+        """Side by side, since stores take their time to answer."""
+        with ThreadPoolExecutor(_REQUESTS) as pool:
+            return list(pool.map(function, given))
+
     def is_file(self) -> bool:
         """Whether the root is an object."""
         return urlsplit(self.root).path != "" and self.exist([self.root])[0]
+
+    def is_free(self) -> bool:
+        """Whether there is no object in the folder."""
+        return not self.has_folder()
 
     def has_folder(self, path: str = "") -> bool:
         """Whether there is an object in such a folder."""
@@ -91,14 +102,14 @@ class ObjectStore(Storage):
     @contextmanager
     def nearby(self) -> Iterator[Callable[[list[str]], list[str]]]:
         """Fetch objects side by side into a temporary folder."""
-        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(_REQUESTS) as pool:
+        with tempfile.TemporaryDirectory() as folder:
 
             def fetch(location: str) -> str:
                 target = Path(folder, location.rsplit("/", 1)[-1])
                 target.write_bytes(self.read(location))
                 return str(target)
 
-            yield lambda locations: list(pool.map(fetch, locations))
+            yield lambda locations: self.map(fetch, locations)
 
     def exist(self, locations: list[str]) -> list[bool]:
         """Which of some objects there are."""
@@ -112,8 +123,7 @@ class ObjectStore(Storage):
                 return False
             return True
 
-        with ThreadPoolExecutor(_REQUESTS) as pool:
-            return list(pool.map(is_there, locations))
+        return self.map(is_there, locations)
 
     def create(self, path: str, content: bytes) -> bool:
         """Put an object, unless there is one."""
@@ -211,6 +221,11 @@ def _telling(location: str) -> Iterator[None]:
         raise FileExistsError(f"{location!r} exists") from None
     except BaseError as error:
         text = str(error).split("\n\nDebug source")[0]
+        if _METADATA.search(text):
+            raise PermissionError(
+                f"{location!r} cannot be reached: there are no credentials; give them as storage_options of "
+                "ironlake.open, or in variables of the environment such as AWS_ACCESS_KEY_ID"
+            ) from error
         found = re.search("<Message>(.*?)</Message>", text)
         reason = found[1] if found else text.splitlines()[0]
         raise OSError(f"{location!r} cannot be reached: {reason}") from error

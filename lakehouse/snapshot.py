@@ -131,7 +131,7 @@ def open_snapshot(
         raise ValueError(f"{where}version is {version!r}; expected an integer from 0 on, or None for the newest")
     if version is not None and timestamp is not None:
         raise ValueError(f"{where}both version and timestamp are given; expected one of them")
-    time = None if timestamp is None else _time(timestamp, where)
+    time = None if timestamp is None else instant(timestamp, where)
     log = Log(storage)
     if log.is_empty and not is_table(storage):
         raise FileNotFoundError(f"{where}{_not_a_table(storage)}")
@@ -162,8 +162,14 @@ def open_snapshot(
     return snapshot
 
 
-def _time(given: dt.datetime | str, where: str) -> dt.datetime:
-    """A time with a zone, UTC where none is given."""
+def instant(given: dt.datetime | str, where: str) -> dt.datetime:
+    """A time with a zone, UTC where none is given.
+
+    Raises
+    ------
+    ValueError
+        The text is no time.
+    """
     if isinstance(given, str):
         try:
             given = dt.datetime.fromisoformat(given)

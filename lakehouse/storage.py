@@ -16,11 +16,11 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ _UNUSABLE = re.compile(r"[\x00-\x1f\x7f%*?\[\]\\^|]")
 #: The kinds of URL, by what reads and writes there.
 SCHEMES = ("s3", "s3a", "gs", "abfs", "abfss", "az")
 _CHUNK_BYTES = 8_388_608
+Given = TypeVar("Given")
+Found = TypeVar("Found")
 _local = threading.local()
 
 
@@ -61,10 +63,11 @@ class Storage(abc.ABC):
     root: str
 
     @staticmethod
-    def of(root: str | Path | Storage, where: str = "") -> Storage:
+    def of(root: str | Path | Storage, where: str = "", options: Mapping[str, Any] | None = None) -> Storage:
         """The storage of a path or of a URL such as ``s3://bucket/table``.
 
-        `where` starts the error messages, such as ``"ironlake.open: "``.
+        `where` starts the error messages, such as ``"ironlake.open: "``; options of an object store are remembered
+        for all that is below the URL.
 
         Raises
         ------
@@ -85,6 +88,8 @@ class Storage(abc.ABC):
                 "directory"
             )
         if "://" not in text:
+            if options:
+                raise ValueError(f"{where}storage_options are given, but {plain!r} is on a local disk")
             return Disk(plain)
         url = urlsplit(text)
         if url.scheme not in SCHEMES or not url.netloc or url.query or url.fragment:
@@ -92,9 +97,11 @@ class Storage(abc.ABC):
                 f"{where}{text!r} is not a URL of tables; expected a path, or a URL such as 's3://bucket/folder', "
                 "'gs://bucket/folder' or 'abfss://container@account.dfs.core.windows.net/folder'"
             )
-        from .object_store import ObjectStore
+        from .object_store import ObjectStore, remember
 
         store = ObjectStore(f"{url.scheme}://{url.netloc}/{url.path.strip('/')}".rstrip("/"))
+        if options is not None:
+            remember(store.root, options)
         store.reach(_database())
         return store
 
@@ -134,8 +141,16 @@ class Storage(abc.ABC):
         return location[len(self.root) :].lstrip("/")
 
     @abc.abstractmethod
+    def map(self, function: Callable[[Given], Found], given: Iterable[Given]) -> list[Found]:
+        """What a function that looks at files finds for each of some things."""
+
+    @abc.abstractmethod
     def is_file(self) -> bool:
         """Whether the root is a file instead of a directory."""
+
+    @abc.abstractmethod
+    def is_free(self) -> bool:
+        """Whether a table may begin here: there is nothing yet, or an empty directory."""
 
     @abc.abstractmethod
     def has_folder(self, path: str = "") -> bool:
@@ -210,9 +225,18 @@ class Storage(abc.ABC):
 class Disk(Storage):
     """A directory on a local disk."""
 
+    def map(self, function: Callable[[Given], Found], given: Iterable[Given]) -> list[Found]:
+        """One after the other, since disks answer at once."""
+        return list(map(function, given))
+
     def is_file(self) -> bool:
         """Whether the root is a file."""
         return Path(self.root).is_file()
+
+    def is_free(self) -> bool:
+        """Whether there is nothing yet, or an empty directory."""
+        root = Path(self.root)
+        return not root.exists() or (root.is_dir() and not any(root.iterdir()))
 
     def has_folder(self, path: str = "") -> bool:
         """Whether there is such a directory."""

@@ -27,6 +27,8 @@ class Table:
         The table's directory, or its URL in an object store.
     name : str, optional
         What error messages call it; the path by default.
+    version : int, optional
+        A version at which the table stays, to be read only.
 
     Attributes
     ----------
@@ -46,8 +48,9 @@ class Table:
     1
     """
 
-    def __init__(self, path: str | Path | Storage, name: str | None = None) -> None:
-        self.name = str(path) if name is None else name
+    def __init__(self, path: str | Path | Storage, name: str | None = None, version: int | None = None) -> None:
+        self._version = version
+        self.name = name or (path.root if isinstance(path, Storage) else str(path))
         self.storage = Storage.of(path, f"Table({self.name!r}): ")
         self._snapshot("version")
 
@@ -58,7 +61,7 @@ class Table:
 
     @property
     def version(self) -> int:
-        """The newest version; the first one is 0."""
+        """The newest version, or the one at which the table stays; the first one is 0."""
         return self._snapshot("version").version
 
     def history(self, newest: int | None = None) -> pa.Table:
@@ -351,8 +354,9 @@ class Table:
         """
         from .versions import clone
 
-        where = self._where("clone")
-        return Table(clone(open_snapshot(self.storage, version, where), destination, shallow, where))
+        told = self._told("clone")
+        snapshot = self._snapshot("clone") if version is None else open_snapshot(self.storage, version, told)
+        return Table(clone(snapshot, destination, shallow, told))
 
     def checkpoint(self) -> int:
         """Write the state of the newest version into one file, so that readers need not replay the log; the version.
@@ -361,15 +365,24 @@ class Table:
         """
         from .checkpoint import checkpoint
 
+        self._where("checkpoint")
         return checkpoint(self._snapshot("checkpoint"))
 
     def _where(self, method: str) -> str:
+        """How an error message of a method begins that changes the table; refuse that for one that stays."""
+        if self._version is not None:
+            raise PermissionError(
+                f"{self._told(method)}the lake is fixed by Lake.at; write to the one that it was made from"
+            )
+        return self._told(method)
+
+    def _told(self, method: str) -> str:
         """How an error message of a method begins."""
         return f"Table.{method}({self.name!r}): "
 
     def _snapshot(self, method: str) -> Snapshot:
-        """The newest version."""
-        return open_snapshot(self.storage, None, self._where(method))
+        """The newest version, or that at which the table stays."""
+        return open_snapshot(self.storage, self._version, self._told(method))
 
     def __repr__(self) -> str:
         return f"Table({self.name!r}, version={self.version})"

@@ -47,7 +47,7 @@ def clone(source: Snapshot, destination: str | Path, shallow: bool, where: str) 
     """Start a table from a version of another; see `Table.clone`."""
     with telling(where):
         target = Storage.of(destination)
-        if target.is_file() or target.folders() or target.entries():
+        if not target.is_free():
             raise FileExistsError(f"{target.root!r} exists; expected a directory that does not, or is empty")
         if shallow and target.is_local != source.storage.is_local:
             raise ValueError("a shallow clone cannot be on a disk if the table is in an object store, or vice versa")

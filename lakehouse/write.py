@@ -195,7 +195,7 @@ def _existing(storage: Storage, where: str) -> bool:
     """Whether there is a table."""
     if is_table(storage):
         return True
-    if storage.is_file() or storage.folders() or storage.entries():
+    if not storage.is_free():
         raise FileExistsError(
             f"{where}{storage.root!r} exists and is not a Delta table; move it away or use another name"
         )
