@@ -26,7 +26,7 @@ try:
     import obstore
     import obstore.store
     from fsspec import AbstractFileSystem
-    from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
+    from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, UnknownConfigurationKeyError
 except ImportError as error:
     raise ImportError(
         f"tables in object stores need the package {error.name!r}; install it with: pip install 'ironlake[objects]'"
@@ -52,7 +52,8 @@ _lock = threading.Lock()
 
 
 def remember(root: str, options: Mapping[str, Any]) -> None:
-    """Use options for all that is below a URL, in this process; the longest URL that fits counts."""
+    """Use options for all that is below a URL, in this process, and in the bucket where there are no other ones."""
+    _options.pop(root, None)
     _options[root] = dict(options)
 
 
@@ -188,8 +189,10 @@ def _reach(location: str) -> tuple[Any, str]:
     """The client of a URL's bucket, with the options that are remembered for the URL, and the key in the bucket."""
     url = urlsplit(location, allow_fragments=False)
     bucket = f"{url.scheme}://{url.netloc}"
-    roots = [root for root in _options if location == root or location.startswith(f"{root}/")]
-    options = _options[max(roots, key=len)] if roots else {}
+    around = [root for root in _options if location == root or location.startswith(f"{root}/")]
+    beside = [root for root in _options if root == bucket or root.startswith(f"{bucket}/")]
+    root = max(around, key=len, default=beside[-1] if beside else None)
+    options = {} if root is None else _options[root]
     return _client(bucket, tuple(sorted(options.items()))), location[len(bucket) + 1 :]
 
 
@@ -206,8 +209,14 @@ def _client(bucket: str, options: tuple[tuple[str, Any], ...]) -> Any:
             store[name] = value
     if any(str(value).startswith("http://") for name, value in options if "endpoint" in name.lower()):
         connection.setdefault("allow_http", True)
-    with _telling(bucket):
-        return obstore.store.from_url(bucket, config=store, client_options=connection)
+    try:
+        with _telling(bucket):
+            return obstore.store.from_url(bucket, config=store, client_options=connection)
+    except OSError as error:
+        if isinstance(error.__cause__, UnknownConfigurationKeyError):
+            key = str(error.__cause__).split("'")[1]
+            raise ValueError(f"there is no storage option {key!r} for {bucket!r}") from None
+        raise
 
 
 @contextmanager

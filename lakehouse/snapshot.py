@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,8 +187,9 @@ def _not_a_table(storage: Storage) -> str:
         problem = f"{storage.root!r} does not exist"
     else:
         problem = f"{storage.root!r} is not a Delta table: it has no '_delta_log' directory"
-    if parent := next(filter(is_table, storage.parents), None):
-        return f"{problem}; the table that encloses it is {parent.root!r}"
+    with suppress(OSError):  # the directories above may be out of reach
+        if parent := next(filter(is_table, storage.parents), None):
+            return f"{problem}; the table that encloses it is {parent.root!r}"
     if tables := [name for name in storage.folders() if is_table(storage.at(name))]:
         return f"{problem}; it holds the tables {', '.join(tables)}"
     return problem
