@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
+from .catalog import MAIN, hint
 from .errors import sentence
 from .schema import quote_name, quote_text
 
@@ -67,8 +69,8 @@ def show(connection: duckdb.DuckDBPyConnection, database: str, queries: Queries,
     return now
 
 
-def check_view(connection: duckdb.DuckDBPyConnection, name: str, query: str, told: str) -> None:
-    """Refuse what is no query over a lake that a connection shows; `told` starts the error message.
+def check_view(connection: duckdb.DuckDBPyConnection, name: str, query: str, names: Collection[str], told: str) -> None:
+    """Refuse what is no query over tables and views of a lake that a connection shows; `told` starts the error message.
 
     Raises
     ------
@@ -77,19 +79,44 @@ def check_view(connection: duckdb.DuckDBPyConnection, name: str, query: str, tol
     """
     import duckdb
 
+    ((text,),) = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()
+    tree = json.loads(text)
+    if tree["error"] or len(tree["statements"]) != 1:
+        reason = f"; {tree['error_message']}" if tree["error"] else ""
+        raise ValueError(f"{told}the query {query!r} is not valid; expected one SELECT{reason}")
+    schema, _, last = name.rpartition(".")
+    # Whatever else this connection finds, such as a data frame, others would not.
+    for used in sorted(_tables(tree)):
+        own = used if "." in used or not schema else f"{schema}.{used}"
+        if own.removeprefix(f"{MAIN}.").lower() not in {each.lower() for each in names}:
+            raise ValueError(
+                f"{told}the query names the table {used!r}, but the lake has no {own!r}; {hint(used, names)}"
+            )
+    if schema:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_name(schema)}")
+    # In the schema of the view, which comes first for the names in it.
+    trial = _quoted("memory", (schema or MAIN, f"{last} on trial"))
     try:
-        parsed = connection.extract_statements(query)
-        if [each.type for each in parsed] != [duckdb.StatementType.SELECT] or ";" in query.rstrip()[-1:]:
-            raise ValueError(f"{told}the query {query!r} is not valid; expected one SELECT without a semicolon")
-        schema, _, last = name.rpartition(".")
-        if schema:
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_name(schema)}")
-        # In the schema of the view, which comes first for the names in it.
-        trial = _quoted("memory", (schema or "main", f"{last} on trial"))
         connection.execute(f"CREATE OR REPLACE VIEW {trial} AS {query}")
         connection.execute(f"DROP VIEW {trial}")
     except duckdb.Error as error:
         raise ValueError(f"{told}the query {query!r} is not valid: {sentence(error)}") from None
+
+
+def _tables(tree: Any) -> set[str]:
+    """The tables that a syntax tree names, without those that it defines by WITH."""
+    found, defined, nodes = set(), set(), [tree]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, list):
+            nodes += node
+        elif isinstance(node, dict):
+            nodes += node.values()
+            defined |= {each["key"] for each in (node.get("cte_map") or {}).get("map", ())}
+            if node.get("type") == "BASE_TABLE":
+                parts = [node["catalog_name"], node["schema_name"], node["table_name"]]
+                found.add(".".join(filter(None, parts)))
+    return found - defined
 
 
 def _quoted(database: str, name: tuple[str, str]) -> str:

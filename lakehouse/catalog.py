@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from .errors import telling
 from .log import Log, VersionError
@@ -75,7 +75,7 @@ class Catalog:
         if _short(name) in (views := self.views()):
             raise FileNotFoundError(f"{told}{name!r} is a view, not a table; query it with Lake.sql")
         raise FileNotFoundError(
-            f"{told}the lake {self.storage.root!r} has no such table; {_hint(str(name), [*tables, *views])}"
+            f"{told}the lake {self.storage.root!r} has no such table; {hint(str(name), [*tables, *views])}"
         )
 
     def place(self, name: str, told: str) -> Storage:
@@ -126,7 +126,7 @@ class Catalog:
         """
         name, views = _short(name), self.views()
         if name not in views:
-            raise FileNotFoundError(f"{told}the lake has no such view; {_hint(str(name), list(views), 'views')}")
+            raise FileNotFoundError(f"{told}the lake has no such view; {hint(str(name), list(views), 'views')}")
         self.storage.remove([f"{_VIEWS}/{name}.sql"])
 
     def queries(self, versions: Mapping[str, int] | None = None) -> dict[tuple[str, str], str]:
@@ -213,7 +213,7 @@ def _short(name: str) -> str:
     return name.removeprefix(f"{MAIN}.") if isinstance(name, str) else name
 
 
-def _hint(name: str, names: list[str], kind: str = "tables") -> str:
+def hint(name: str, names: Collection[str], kind: str = "tables") -> str:
     """What was meant instead of a name, or could have been."""
     last = name.rpartition(".")[2].lower()
     same = [each for each in names if each.rpartition(".")[2].lower() == last]

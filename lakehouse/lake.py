@@ -234,7 +234,8 @@ class Lake:
         name : str
             The view, with a schema in front if need be, as of `write`.
         query : str
-            One SELECT over the lake's tables and views, without a semicolon. Those of its own schema come first.
+            One SELECT over the lake's tables and views. Those of another schema than the view's
+            have it in front; it is ``main`` for those in none.
         replace : bool
             Change a view that there is.
 
@@ -253,7 +254,7 @@ class Lake:
         """
         told = f"Lake.create_view({name!r}): "
         self._check_open(told)
-        check_view(self._refreshed(), checked(name, told), query, told)
+        check_view(self._refreshed(), checked(name, told), query, [*self.tables(), *self.views()], told)
         self._catalog.create_view(name, query, replace, told)
 
     def drop_view(self, name: str) -> None:
