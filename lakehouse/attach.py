@@ -89,9 +89,8 @@ def check_view(connection: duckdb.DuckDBPyConnection, name: str, query: str, nam
     for used in sorted(_tables(tree)):
         own = used if "." in used or not schema else f"{schema}.{used}"
         if own.removeprefix(f"{MAIN}.").lower() not in {each.lower() for each in names}:
-            raise ValueError(
-                f"{told}the query names the table {used!r}, but the lake has no {own!r}; {hint(used, names)}"
-            )
+            meant = f"did you mean {f'{MAIN}.{used}'!r}?" if used in names else hint(used, names)
+            raise ValueError(f"{told}the query names the table {used!r}, but the lake has no {own!r}; {meant}")
     if schema:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_name(schema)}")
     # In the schema of the view, which comes first for the names in it.

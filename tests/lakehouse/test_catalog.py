@@ -93,7 +93,7 @@ class TestViews:
         with pytest.raises(FileNotFoundError, match="'few' is a view, not a table; query it with Lake.sql"):
             lake.table("few")
         with pytest.raises(FileNotFoundError, match="no such view; did you mean 'few'"):
-            lake.drop_view("sume")
+            lake.drop_view("fews")
         for query, told in {
             "FROM nothing": "names the table 'nothing', but the lake has no 'nothing'; its tables are",
             "FROM frame": "names the table 'frame', but the lake has no 'frame'",
@@ -106,11 +106,11 @@ class TestViews:
             with pytest.raises(ValueError, match=rf"^Lake\.create_view\('bad'\): .*{told}"):
                 lake.create_view("bad", query)
         with pytest.raises(
-            ValueError, match=r"names the table 'few', but the lake has no 'finance.few'; did you mean 'few'"
+            ValueError, match=r"names the table 'few', but the lake has no 'finance.few'; did you mean 'main.few'"
         ):
             lake.create_view("finance.bad", "FROM few")
         lake.create_view("finance.good", "WITH t AS (FROM main.few) SELECT t.x FROM t, sales, range(3)")
-        assert lake.views() == ["finance.good", "few"]
+        assert lake.views() == ["few", "finance.good"]
 
 
 class TestAttach:
