@@ -54,9 +54,9 @@ class Catalog:
 
     def views(self) -> dict[str, str]:
         """The SQL of each view, by its name, sorted."""
-        found = {entry.name.removesuffix(".sql"): entry for entry in self.storage.entries(_VIEWS)}
-        self._texts = {entry: self._texts.get(entry) or self._text(entry) for entry in found.values()}
-        return {name: self._texts[entry] for name, entry in sorted(found.items()) if entry.name.endswith(".sql")}
+        found = [entry for entry in self.storage.entries(_VIEWS) if entry.name.endswith(".sql")]
+        self._texts = {entry: self._texts.get(entry) or self._text(entry) for entry in found}
+        return dict(sorted((entry.name.removesuffix(".sql"), text) for entry, text in self._texts.items()))
 
     def _text(self, entry: Entry) -> str:
         return self.storage.read(self.storage.locate(entry.path)).decode()

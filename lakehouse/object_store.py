@@ -182,7 +182,8 @@ class ObjectStore(Storage):
             return obstore.list_with_delimiter(client, key)
 
     def _entry(self, found: Any) -> Entry:
-        return Entry(found["path"][len(_reach(self.root)[1]) :].lstrip("/"), found["size"], found["last_modified"])
+        path = found["path"][len(_reach(self.root)[1]) :].lstrip("/")
+        return Entry(path, found["size"], found["last_modified"], found["e_tag"])
 
 
 def _reach(location: str) -> tuple[Any, str]:

@@ -16,7 +16,7 @@ files, as long as the list stands in the query. So the plan of a scan is SQL tex
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,7 +49,8 @@ def scan_sql(snapshot: Snapshot, files: Sequence[int] | None = None, zone: str =
     Raises
     ------
     FileNotFoundError
-        A data file of this version is gone; vacuum removes the files of old versions.
+        A data file of this version is gone; vacuum removes the files of old versions. In an object store that is told
+        when the file is read.
     """
     chosen = range(len(snapshot.files)) if files is None else files
     if snapshot.storage.is_local:
@@ -60,10 +61,12 @@ def scan_sql(snapshot: Snapshot, files: Sequence[int] | None = None, zone: str =
         return f"SELECT {', '.join(columns)} LIMIT 0"
     vectors = snapshot.state.files["vector"]
     zoned = "tz=UTC" in str(snapshot.schema.types)
+    int96 = [False] * len(chosen)
+    if zoned:
+        int96 = snapshot.storage.map(partial(_has_int96, snapshot.storage), [snapshot.files[index] for index in chosen])
     kinds: dict[tuple[bool, bool], list[int]] = {}
-    for index in chosen:
-        kind = vectors[index].is_valid, zoned and _has_int96(snapshot.storage, snapshot.files[index])
-        kinds.setdefault(kind, []).append(index)
+    for index, old in zip(chosen, int96, strict=True):
+        kinds.setdefault((vectors[index].is_valid, old), []).append(index)
     return " UNION ALL ".join(_select(snapshot, indexes, *kind, zone, positions) for kind, indexes in kinds.items())
 
 

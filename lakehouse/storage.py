@@ -38,11 +38,12 @@ _local = threading.local()
 
 @dataclass(frozen=True)
 class Entry:
-    """A file in a listing: its path below the root, its size in bytes, and when it was written."""
+    """A file in a listing: its path below the root, its size in bytes, when it was written, a store's mark of it."""
 
     path: str
     size: int
     modified: dt.datetime
+    mark: str | None = None
 
     @property
     def name(self) -> str:
