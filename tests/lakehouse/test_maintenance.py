@@ -240,10 +240,10 @@ def test_appends_meanwhile_are_no_conflict_and_deletions_are(lake, monkeypatch):
     monkeypatch.setattr("ironlake.lakehouse.optimize.open_snapshot", old)
     assert lake["t"].optimize()["version"] == 5
     assert rows(lake) == wanted
-    files = set(lake["t"].storage.rglob("*.parquet"))
+    files = set(lake["t"].path.rglob("*.parquet"))
     with pytest.raises(ConflictError, match="OPTIMIZE failed: version 5 .OPTIMIZE. changed the same files"):
         optimize(lake["t"].storage, None, None, "hilbert", 1 << 20, "")
-    assert set(lake["t"].storage.rglob("*.parquet")) == files
+    assert set(lake["t"].path.rglob("*.parquet")) == files
     assert rows(lake) == wanted
 
 
