@@ -2,7 +2,8 @@
 
 from . import column_procedures, curves, functions, kept_rows, procedures, table_procedures, traces
 from .convert import convert
-from .lake import Lake, open
+from .lake import Lake
+from .opening import open
 from .rules import ConstraintError
 from .table import Table
 from .transaction import ConflictError

@@ -12,7 +12,6 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import telling
@@ -21,7 +20,7 @@ from .pruning import check_predicate
 from .rules import CONSTRAINT, ConstraintError, check_rows, expressions
 from .schema import quote_name, schema_text, stored_schema
 from .snapshot import Snapshot, open_snapshot
-from .storage import database
+from .storage import Storage, database
 from .transaction import Transaction
 
 if TYPE_CHECKING:
@@ -40,10 +39,10 @@ _NEEDS = {
 _REFUSED = ("delta.enableRowTracking", "delta.enableIcebergCompatV1", "delta.enableIcebergCompatV2")
 
 
-def alter(path: Path, operation: str, where: str, edit: Callable[[Snapshot, Transaction], None]) -> int:
+def alter(storage: Storage, operation: str, where: str, edit: Callable[[Snapshot, Transaction], None]) -> int:
     """Commit a change of a table's metadata; the version made, or the newest if nothing changed."""
     with telling(where):
-        snapshot = open_snapshot(path, None, "")
+        snapshot = open_snapshot(storage, None, "")
         check_writable(snapshot.state.protocol, snapshot.state.metadata, "append")
         # All rows were looked at: a constraint holds for those that another writer adds meanwhile, too.
         with Transaction(snapshot, operation, "true") as change:

@@ -29,7 +29,7 @@ from .scan import FILE, ROW, scan_sql
 from .schema import quote_text
 from .shuffle import joined, permutation
 from .snapshot import open_snapshot
-from .storage import scratch
+from .storage import Storage, scratch
 
 if TYPE_CHECKING:
     import duckdb
@@ -80,7 +80,7 @@ class Batches:
         epoch, self.epoch = self.epoch, self.epoch + 1
         shard = _worker_shard(self.shard)
         random = np.random.default_rng([self.seed, epoch, *shard]) if self.shuffle == "block" else None
-        connection, form = _connection(self.zone), _FORMS[self.format]
+        connection, form = _connection(Storage.of(self.root), self.zone), _FORMS[self.format]
         tables = read_ahead(self._tables(connection, epoch, shard))
         try:
             yield from _batches((form.prepare(table, random) for table in tables), self.batch_rows, form)
@@ -125,8 +125,9 @@ def _database() -> duckdb.DuckDBPyConnection:
     return scratch()
 
 
-def _connection(zone: str) -> duckdb.DuckDBPyConnection:
-    """A connection to it in a time zone."""
+def _connection(storage: Storage, zone: str) -> duckdb.DuckDBPyConnection:
+    """A connection to it in a time zone, which can open the files of a table."""
+    storage.reach(_database())
     connection = _database().cursor()
     connection.execute(f"SET TimeZone = {quote_text(zone)}")
     return connection
@@ -137,7 +138,7 @@ def fitting(snapshot: Snapshot, query: str, files: list[int], zone: str, megabyt
     if not megabytes > 0:
         raise ValueError(f"argument buffer_mb is {megabytes!r}; expected a number of megabytes above 0")
     scan = f"SELECT * FROM ({scan_sql(snapshot, files[:1])}) LIMIT {_SAMPLE_ROWS}"
-    with _connection(zone) as connection:
+    with _connection(snapshot.storage, zone) as connection:
         sample = connection.sql(query.replace(SCAN, scan)).to_arrow_table()
     size = sample.nbytes / sample.num_rows if sample.num_rows else sample.num_columns * _UNKNOWN_BYTES
     return max(1, int(megabytes * 1e6 / max(size, 1)))

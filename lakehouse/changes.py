@@ -27,8 +27,8 @@ from .pinned import pinned_rows
 from .protocol import mapping_mode
 from .scan import FILE, ROW, scan_sql
 from .schema import logged_schema, physical_name, physical_type, quote_name, quote_text, sql_type, widens
-from .snapshot import Snapshot, as_time, open_snapshot
-from .storage import database
+from .snapshot import Snapshot, instant, open_snapshot
+from .storage import Storage, database
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ class _File:
 
 
 def changes(
-    path: Path | str,
+    path: Storage | Path | str,
     from_version: int | None,
     to_version: int | None,
     from_timestamp: dt.datetime | str | None,
@@ -72,7 +72,7 @@ def changes(
 
 
 def _changes_sql(
-    path: Path | str,
+    path: Storage | Path | str,
     from_version: int | None,
     to_version: int | None,
     from_timestamp: dt.datetime | str | None,
@@ -89,7 +89,7 @@ def _changes_sql(
             f"the table has a column {taken[0]!r}; rename it, as the changes tell something under this name"
         )
     log = Log(end.storage)
-    start = _first_since(log, as_time(from_timestamp, "")) if from_timestamp is not None else from_version
+    start = _first_since(log, instant(from_timestamp, "")) if from_timestamp is not None else from_version
     assert start is not None
     if start > end.version and from_timestamp is None:
         raise ValueError(f"from_version is {start}, and the last version is {end.version}; expected one up to that")

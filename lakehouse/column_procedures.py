@@ -216,6 +216,6 @@ def delta_set_properties(path: str, properties: ANY) -> dict[str, int]:
 def _altered(path: str, operation: str, edit: Any) -> dict[str, int]:
     """Change what a table is."""
     from .alter import alter
-    from .snapshot import usable_path
+    from .storage import Storage
 
-    return {"version": alter(usable_path(path, ""), operation, "", edit)}
+    return {"version": alter(Storage.of(path), operation, "", edit)}

@@ -9,7 +9,6 @@ Source: Delta protocol, "Add File and Remove File", "Partition Value Serializati
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,14 +19,13 @@ from urllib.parse import unquote
 from .errors import telling
 from .files import DataFile, log_statistics
 from .schema import quote_name, sql_type, stored_schema
-from .snapshot import is_table, misfit, usable_path
-from .storage import Storage
+from .snapshot import is_table, misfit
+from .storage import Entry, Storage
 from .transaction import ConflictError, add_action, create_table
 from .write import table_actions
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.fs
     import pyarrow.parquet as pq
 
     from .table import Table
@@ -38,16 +36,16 @@ _NULL = "__HIVE_DEFAULT_PARTITION__"
 
 @dataclass(frozen=True)
 class _Found:
-    """A file below the directory: its path from there, its partition, and its footer."""
+    """A file below the directory: its path from there, what the listing says, its partition, and its footer."""
 
     path: str
-    info: pyarrow.fs.FileInfo
+    entry: Entry
     partition: dict[str, str | None]
     footer: pq.FileMetaData
 
 
 def convert(
-    path: str | Path,
+    path: str | Path | Storage,
     partition_by: Mapping[str, Any] | pa.Schema | Sequence[str] | str | None = None,
     *,
     where: str = "convert: ",
@@ -91,13 +89,12 @@ def convert(
     """
     from .table import Table
 
-    directory = usable_path(path, where)
+    storage = Storage.of(path, where)
     with telling(where):
-        if not directory.is_dir():
-            raise FileNotFoundError(f"{str(directory)!r} is not there; expected a directory of Parquet files")
-        if is_table(directory):
-            raise FileExistsError(f"{str(directory)!r} is a Delta table already")
-        storage = Storage.of(str(directory))
+        if not storage.has_folder():
+            raise FileNotFoundError(f"{storage.root!r} is not there; expected a directory of Parquet files")
+        if is_table(storage):
+            raise FileExistsError(f"{storage.root!r} is a Delta table already")
         found = _found(storage)
         partitions = _partition_schema(found, partition_by)
         columns = _columns(found, partitions)
@@ -107,25 +104,18 @@ def convert(
         told = {"numFiles": len(files), "partitionedBy": partitions.names}
         if not create_table(storage, "CONVERT", told, actions):
             raise ConflictError("another writer created the table meanwhile; try again")
-    return Table(directory)
+    return Table(storage)
 
 
 def _found(storage: Storage) -> list[_Found]:
     """The Parquet files of a directory, in the order of their paths."""
-    import pyarrow.fs
-
-    selector = pyarrow.fs.FileSelector(storage.folder, recursive=True)
-    infos = {
-        os.path.relpath(info.path, storage.folder): info
-        for info in storage.filesystem.get_file_info(selector)
-        if info.type == pyarrow.fs.FileType.File
-    }
-    paths = sorted(path for path in infos if not any(_is_hidden(part) for part in path.split("/")))
+    entries = {file.path: file for file in storage.files()}
+    paths = sorted(path for path in entries if not any(_is_hidden(part) for part in path.split("/")))
     if not paths:
         raise FileNotFoundError(f"{storage.root!r} holds no files; expected Parquet files")
     with ThreadPoolExecutor() as pool:
-        footers = list(pool.map(lambda path: _footer(storage, infos[path].path, path), paths))
-    found = [_Found(path, infos[path], _partition(path), footer) for path, footer in zip(paths, footers, strict=True)]
+        footers = list(pool.map(lambda path: _footer(storage, path), paths))
+    found = [_Found(path, entries[path], _partition(path), footer) for path, footer in zip(paths, footers, strict=True)]
     for each in found:
         if list(each.partition) != list(found[0].partition):
             raise ValueError(
@@ -143,12 +133,13 @@ def _listed(names: Any) -> str:
     return ", ".join(map(repr, names)) or "no column"
 
 
-def _footer(storage: Storage, location: str, path: str) -> pq.FileMetaData:
+def _footer(storage: Storage, path: str) -> pq.FileMetaData:
     import pyarrow as pa
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.read_metadata(location, filesystem=storage.filesystem)
+        with storage.open(storage.locate(path)) as file:
+            return pyarrow.parquet.read_metadata(file)
     except pa.ArrowInvalid:
         raise ValueError(f"{path!r} is not a Parquet file; expected nothing else in the directory") from None
 
@@ -248,7 +239,7 @@ def _data_file(file: _Found, number: int, partitions: pa.Schema, columns: pa.Sch
     known = log_statistics(file.footer.num_rows, _statistics(file.footer), columns)
     stats = json.dumps(known, separators=(",", ":"))
     values = {name: file.partition[name] for name in partitions.names}
-    return DataFile(file.path, file.info.size, values, int(file.info.mtime_ns // 1_000_000), stats)
+    return DataFile(file.path, file.entry.size, values, int(file.entry.modified.timestamp() * 1000), stats)
 
 
 def _statistics(footer: pq.FileMetaData) -> dict[str, dict[str, str]]:

@@ -19,7 +19,7 @@ def lake_scan(
 
     Parameters
     ----------
-    path : the table's directory on a local disk; a relative path starts at the working directory.
+    path : the table's directory, or its URL in an object store; a relative path starts at the working directory.
     version : the version to read, from 0 on; the newest by default.
     timestamp : read the version that was the newest at this time, such as ``'2026-01-31 12:00:00+01'``; UTC without a
         zone.
@@ -61,7 +61,7 @@ def lake_scan_sql(path: str, version: int | None = None, predicate: str | None =
 
     Parameters
     ----------
-    path : the table's directory on a local disk; a relative path starts at the working directory.
+    path : the table's directory, or its URL in an object store; a relative path starts at the working directory.
     version : the version to read, from 0 on; NULL, the default, is the newest.
     predicate : leave out the files in which no row can meet this SQL condition, by what the log knows of them; the rows
         of the others are not filtered.
@@ -112,7 +112,7 @@ def lake_explain(path: str, predicate: str, version: int | None = None) -> "pa.T
 
     Parameters
     ----------
-    path : the table's directory on a local disk.
+    path : the table's directory, or its URL in an object store.
     predicate : a SQL condition on the table's columns.
     version : the version to read, from 0 on; the newest by default.
 
@@ -199,7 +199,7 @@ def delta_history(path: str, newest: int | None = None) -> "pa.Table":
 
     Parameters
     ----------
-    path : the table's directory on a local disk.
+    path : the table's directory, or its URL in an object store.
     newest : how many commits to tell of; all that the log still has by default.
 
     Returns
@@ -235,7 +235,7 @@ def delta_files(path: str, version: int | None = None) -> "pa.Table":
 
     Parameters
     ----------
-    path : the table's directory on a local disk.
+    path : the table's directory, or its URL in an object store.
     version : the version to tell of, from 0 on; the newest by default.
 
     Returns
@@ -273,7 +273,7 @@ def delta_schema(path: str, version: int | None = None) -> "pa.Table":
 
     Parameters
     ----------
-    path : the table's directory on a local disk.
+    path : the table's directory, or its URL in an object store.
     version : the version to tell of, from 0 on; the newest by default.
 
     Returns
@@ -309,7 +309,7 @@ def delta_detail(path: str, version: int | None = None) -> "pa.Table":
 
     Parameters
     ----------
-    path : the table's directory on a local disk.
+    path : the table's directory, or its URL in an object store.
     version : the version to tell of, from 0 on; the newest by default.
 
     Returns
@@ -350,7 +350,7 @@ def delta_clustering_depth(path: str, columns: list[str], version: int | None = 
 
     Parameters
     ----------
-    path : the table's directory on a local disk.
+    path : the table's directory, or its URL in an object store.
     columns : the columns to tell of.
     version : the version to tell of, from 0 on; the newest by default.
 

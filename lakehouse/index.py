@@ -15,7 +15,6 @@ import io
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .bloom import hashes_of, made_of, may_hold
@@ -37,10 +36,10 @@ _lock = threading.Lock()
 _loaded: dict[tuple[str, str], Any] = {}
 
 
-def build(path: Path, columns: Sequence[str], false_positive_rate: float, where: str) -> dict[str, int]:
+def build(storage: Storage, columns: Sequence[str], false_positive_rate: float, where: str) -> dict[str, int]:
     """Index the data files of the newest version that are not yet; see `Table.index`."""
     with telling(where):
-        snapshot = open_snapshot(path, None, "")
+        snapshot = open_snapshot(storage, None, "")
         fields = _fields(snapshot, columns)
         if not 0 < false_positive_rate < 1:
             raise ValueError(f"argument false_positive_rate is {false_positive_rate!r}; expected a number between 0, 1")

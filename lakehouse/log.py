@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .schema import quote_name, quote_text
@@ -134,8 +135,8 @@ class Log:
         self._checkpoints: dict[int, list[tuple[str, ...]]] = {}
         parts: dict[tuple[int, int], dict[int, str]] = {}
         for entry in storage.entries(FOLDER):
-            name = entry.base_name
-            self._times[name] = entry.mtime
+            name = entry.name
+            self._times[name] = entry.modified
             if found := _COMMIT.fullmatch(name):
                 self.commits[int(found[1])] = name
             elif found := _COMPACTED.fullmatch(name):
@@ -246,7 +247,7 @@ def replay(storage: Storage, segment: Segment) -> State:
 
     connection = database()
     try:
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE actions AS {_actions(connection, storage, segment, _READ)}")
+        _load(connection, storage, segment, _READ)
         others = connection.execute(
             f"SELECT {', '.join(_OTHERS)} FROM actions WHERE coalesce({', '.join(_OTHERS)}) IS NOT NULL "
             "ORDER BY version, position"
@@ -307,7 +308,7 @@ def actions_to_keep(storage: Storage, segment: Segment, since: int) -> pa.Table:
     Files that were removed before a time, in milliseconds since 1970, are forgotten.
     """
     connection = database()
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE actions AS {_actions(connection, storage, segment, _KEPT)}")
+    _load(connection, storage, segment, _KEPT)
     found = connection.sql(
         f"FROM ({_NEWEST}) WHERE add.path IS NOT NULL OR coalesce(remove.deletionTimestamp, 0) >= {since}"
     ).to_arrow_table()
@@ -315,57 +316,55 @@ def actions_to_keep(storage: Storage, segment: Segment, since: int) -> pa.Table:
     return found
 
 
-def _actions(
+def _load(
     connection: duckdb.DuckDBPyConnection, storage: Storage, segment: Segment, fields: Mapping[str, dict[str, str]]
-) -> str:
-    """The SELECT of all actions, with some of their fields and the version that each counts for."""
-    parts = []
-    if segment.commits:
-        parts.append(_json_lines(storage, [storage.locate(f"{FOLDER}/{name}") for name in segment.commits], fields))
-    files = [storage.locate(f"{FOLDER}/{name}") for name in segment.checkpoint_files]
-    if files:
-        parts.append(_checkpoint(connection, storage, files, fields, segment.checkpoint))
-        sidecars = connection.execute(
-            f"SELECT sidecar.path FROM ({parts[-1]}) WHERE sidecar.path IS NOT NULL"
-        ).fetchall()
-        if sidecars:
-            located = [storage.locate(f"{_SIDECARS}/{path}") for (path,) in sidecars]
-            parts.append(_checkpoint(connection, storage, located, fields, segment.checkpoint))
-    return " UNION ALL BY NAME ".join(parts)
+) -> None:
+    """Make the table ``actions`` of all actions, with some of their fields and the version that each counts for."""
+    with storage.nearby() as near:
+        parts = []
+        if segment.commits:
+            parts.append(_json_lines(near([storage.locate(f"{FOLDER}/{name}") for name in segment.commits]), fields))
+        files = near([storage.locate(f"{FOLDER}/{name}") for name in segment.checkpoint_files])
+        if files:
+            parts.append(_checkpoint(connection, files, fields, segment.checkpoint))
+            sidecars = connection.execute(
+                f"SELECT sidecar.path FROM ({parts[-1]}) WHERE sidecar.path IS NOT NULL"
+            ).fetchall()
+            if sidecars:
+                located = near([storage.locate(f"{_SIDECARS}/{path}") for (path,) in sidecars])
+                parts.append(_checkpoint(connection, located, fields, segment.checkpoint))
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE actions AS {' UNION ALL BY NAME '.join(parts)}")
 
 
-def read_lines(storage: Storage, files: list[str], columns: dict[str, str]) -> str:
-    """The relation, in SQL, of the lines of JSON files: these columns and ``filename``."""
+def read_lines(files: list[str], columns: dict[str, str]) -> str:
+    """The relation, in SQL, of the lines of local JSON files: these columns and ``filename``."""
     wanted = ", ".join(f"{quote_text(name)}: {quote_text(type_)}" for name, type_ in columns.items())
     # A line is no longer than its file. DuckDB's buffers are twice as long, and there are several for each file.
-    longest = max(_LINE_BYTES, storage.longest(files))
+    longest = max(_LINE_BYTES, *(Path(file).stat().st_size for file in files))
     return (
         f"read_json([{', '.join(map(quote_text, files))}], format := 'newline_delimited', columns := {{{wanted}}}, "
         f"filename := true, maximum_object_size := {longest})"
     )
 
 
-def _json_lines(
-    storage: Storage, files: list[str], fields: Mapping[str, dict[str, str]], version: str | None = None
-) -> str:
+def _json_lines(files: list[str], fields: Mapping[str, dict[str, str]], version: str | None = None) -> str:
     columns = {**{name: _struct(inner) for name, inner in fields.items()}, **dict.fromkeys(_OTHERS, "JSON")}
     version = version or r"regexp_extract(filename, '(\d{20})(\.compacted)?\.json$', 1)::BIGINT"
     return (
         f"SELECT {version} AS version, row_number() OVER () AS position, * EXCLUDE (filename) "
-        f"FROM {read_lines(storage, files, columns)}"
+        f"FROM {read_lines(files, columns)}"
     )
 
 
 def _checkpoint(
     connection: duckdb.DuckDBPyConnection,
-    storage: Storage,
     files: list[str],
     fields: Mapping[str, dict[str, str]],
     version: int | None,
 ) -> str:
     """The SELECT of the actions in a checkpoint or in sidecars: whatever columns it has, in the form of a commit's."""
     if files[0].endswith(".json"):
-        return _json_lines(storage, files, fields, str(version))
+        return _json_lines(files, fields, str(version))
     source = f"read_parquet([{', '.join(map(quote_text, files))}])"
     described = connection.execute(f"DESCRIBE FROM {source}").fetchall()
     present = {row[0] for row in described}

@@ -117,7 +117,7 @@ def delta_write(
     """
     import pyarrow as pa
 
-    from .snapshot import usable_path
+    from .storage import Storage
     from .write import write
 
     if predicate is not None and mode != "overwrite":
@@ -131,7 +131,7 @@ def delta_write(
             yield batch
 
     data = pa.RecordBatchReader.from_batches(rows.schema, counted())
-    version = write(usable_path(path, ""), data, mode, partition_by, "", merge_schema, predicate)
+    version = write(Storage.of(path), data, mode, partition_by, "", merge_schema, predicate)
     return {"version": version, "rows_written": count}
 
 
@@ -167,9 +167,9 @@ def delta_delete(path: str, predicate: str | None, deletion_vectors: bool | None
     CALL delta_delete('market/crates', 'id < 5', deletion_vectors := true);
     """
     from .delete import delete
-    from .snapshot import usable_path
+    from .storage import Storage
 
-    return delete(usable_path(path, ""), predicate, deletion_vectors, "")
+    return delete(Storage.of(path), predicate, deletion_vectors, "")
 
 
 @procedure(*_CHANGED)
@@ -205,9 +205,9 @@ def delta_update(path: str, values: ANY, predicate: str | None, deletion_vectors
     CALL delta_update('market/jars', {'size': 'upper(size)'}, 'id % 2 = 0');
     """
     from .delete import update
-    from .snapshot import usable_path
+    from .storage import Storage
 
-    return update(usable_path(path, ""), named(values, "values"), predicate, deletion_vectors, "")
+    return update(Storage.of(path), named(values, "values"), predicate, deletion_vectors, "")
 
 
 @procedure(*_CHANGED)
@@ -249,7 +249,7 @@ def delta_merge(
     """
     from .merge import Merge
     from .merge_clauses import add_clauses
-    from .snapshot import usable_path
+    from .storage import Storage
 
-    merge = Merge(usable_path(path, ""), database.rows(query), on, "")
+    merge = Merge(Storage.of(path), database.rows(query), on, "")
     return add_clauses(merge, clauses).execute(deletion_vectors=deletion_vectors)

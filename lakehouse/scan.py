@@ -16,13 +16,13 @@ files, as long as the list stands in the query. So the plan of a scan is SQL tex
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from .pinned import pinned_rows
 from .schema import converted, field_id, partition_text, physical_name, physical_type, quote_name, quote_text, sql_type
 from .snapshot import Snapshot
-from .storage import database
+from .storage import Storage, database
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,20 +45,24 @@ def scan_sql(snapshot: Snapshot, files: Sequence[int] | None = None, zone: str =
     Raises
     ------
     FileNotFoundError
-        A data file of this version is gone; vacuum removes the files of old versions.
+        A data file of this version is gone; vacuum removes the files of old versions. In an object store that is told
+        when the file is read.
     """
     chosen = range(len(snapshot.files)) if files is None else files
-    _check_files(snapshot, chosen)
+    if snapshot.storage.is_local:
+        _check_files(snapshot, chosen)
     if not len(chosen):
         columns = [f"NULL::{sql_type(field.type)} AS {quote_name(field.name)}" for field in snapshot.schema]
         columns += [f"NULL::BIGINT AS {name}" for name in (FILE, ROW) if positions]
         return f"SELECT {', '.join(columns)} LIMIT 0"
     vectors = snapshot.state.files["vector"]
     zoned = "tz=UTC" in str(snapshot.schema.types)
+    int96 = [False] * len(chosen)
+    if zoned:
+        int96 = snapshot.storage.map(partial(_has_int96, snapshot.storage), [snapshot.files[index] for index in chosen])
     kinds: dict[tuple[bool, bool], list[int]] = {}
-    for index in chosen:
-        kind = vectors[index].is_valid, zoned and _has_int96(snapshot.files[index])
-        kinds.setdefault(kind, []).append(index)
+    for index, old in zip(chosen, int96, strict=True):
+        kinds.setdefault((vectors[index].is_valid, old), []).append(index)
     return " UNION ALL ".join(_select(snapshot, indexes, *kind, zone, positions) for kind, indexes in kinds.items())
 
 
@@ -140,9 +144,10 @@ def _check_files(snapshot: Snapshot, chosen: Sequence[int]) -> None:
 
 
 @lru_cache(maxsize=100_000)
-def _has_int96(file: str) -> bool:
+def _has_int96(storage: Storage, file: str) -> bool:
     """Whether a Parquet file stores timestamps the way that Spark does by default; data files never change."""
     import pyarrow.parquet
 
-    schema = pyarrow.parquet.ParquetFile(file).schema
+    with storage.open(file) as content:
+        schema = pyarrow.parquet.ParquetFile(content).schema
     return any(schema.column(index).physical_type == "INT96" for index in range(len(schema)))

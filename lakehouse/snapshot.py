@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import re
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,6 @@ from .storage import Storage, database
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from deltalake import DeltaTable
-
-#: Characters in a path that the deltalake library mistakes for URL syntax, or DuckDB for a pattern of file names.
-_UNUSABLE = re.compile(r"[\x00-\x1f\x7f%*?\[\]\\^|]")
 #: Snapshots that are kept for the next query.
 _KEPT = 64
 
@@ -46,11 +42,6 @@ class Snapshot:
     storage: Storage
     segment: Segment
     state: State
-
-    @property
-    def path(self) -> Path:
-        """The table's directory, absolute."""
-        return Path(self.storage.root)
 
     @property
     def version(self) -> int:
@@ -120,13 +111,6 @@ class Snapshot:
 
         return int(pc.sum(self.state.files["size"]).as_py() or 0)
 
-    @functools.cached_property
-    def delta(self) -> DeltaTable:
-        """The same version, as the deltalake library sees it."""
-        from deltalake import DeltaTable
-
-        return DeltaTable(self.storage.root, version=self.version)
-
 
 def misfit(values: Iterable[str | None], type_: pa.DataType) -> str | None:
     """The first of some partition values that is no value of a type."""
@@ -143,31 +127,9 @@ def misfit(values: Iterable[str | None], type_: pa.DataType) -> str | None:
     return texts[wrong - 1] if wrong else None
 
 
-def usable_path(path: str | Path, where: str) -> Path:
-    """The absolute form of a local path, checked for what the libraries underneath cannot address.
-
-    `where` starts the error messages, such as ``"ironlake.open: "``.
-
-    Raises
-    ------
-    ValueError
-        The path is a URL, or contains a character that deltalake or DuckDB would misread.
-    """
-    text = str(path)
-    if "://" in text:
-        raise ValueError(f"{where}{text!r} is a URL; expected a directory on a local disk")
-    absolute = Path(text).expanduser().resolve()
-    if unusable := _UNUSABLE.search(absolute.as_posix()):
-        raise ValueError(
-            f"{where}the path {str(absolute)!r} contains {unusable.group()!r}, "
-            "which a table's path cannot; rename the directory"
-        )
-    return absolute
-
-
-def is_table(path: Path) -> bool:
+def is_table(storage: Storage) -> bool:
     """Whether a directory is a Delta table."""
-    return (path / FOLDER).is_dir()
+    return storage.has_folder(FOLDER)
 
 
 _cache: dict[tuple[str, int], Snapshot] = {}
@@ -175,7 +137,7 @@ _lock = threading.Lock()
 
 
 def open_snapshot(
-    path: str | Path, version: int | None, where: str, timestamp: dt.datetime | str | None = None
+    path: str | Path | Storage, version: int | None, where: str, timestamp: dt.datetime | str | None = None
 ) -> Snapshot:
     """Read one version of a table from its log; the newest one when neither `version` nor `timestamp` is given.
 
@@ -188,17 +150,16 @@ def open_snapshot(
     ValueError
         The table has no such version, the log is damaged, or the table needs a feature that is not known.
     """
-    directory = usable_path(path, where)
-    if not is_table(directory):
-        raise FileNotFoundError(f"{where}{_not_a_table(directory)}")
+    storage = Storage.of(path, where)
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 0):
         raise ValueError(f"{where}version is {version!r}; expected an integer from 0 on, or None for the newest")
     if version is not None and timestamp is not None:
         raise ValueError(f"{where}both version and timestamp are given; expected one of them")
-    time = None if timestamp is None else as_time(timestamp, where)
-    storage = Storage.of(str(directory))
+    time = None if timestamp is None else instant(timestamp, where)
+    log = Log(storage)
+    if log.is_empty and not is_table(storage):
+        raise FileNotFoundError(f"{where}{_not_a_table(storage)}")
     try:
-        log = Log(storage)
         if log.is_empty:
             raise LogError("the log has no commits")
         if time is not None:
@@ -215,9 +176,9 @@ def open_snapshot(
         snapshot = Snapshot(storage, segment, state)
         snapshot.schema  # noqa: B018 - types that are not known are told here
     except VersionError as error:
-        raise ValueError(f"{where}the table {str(directory)!r} {error}") from None
+        raise ValueError(f"{where}the table {storage.root!r} {error}") from None
     except ValueError as error:
-        raise ValueError(f"{where}the table {str(directory)!r} cannot be read: {error}") from error
+        raise ValueError(f"{where}the table {storage.root!r} cannot be read: {error}") from error
     with _lock:
         _cache[key] = snapshot
         while len(_cache) > _KEPT:
@@ -225,8 +186,14 @@ def open_snapshot(
     return snapshot
 
 
-def as_time(given: dt.datetime | str, where: str) -> dt.datetime:
-    """A time with a zone, UTC where none is given."""
+def instant(given: dt.datetime | str, where: str) -> dt.datetime:
+    """A time with a zone, UTC where none is given.
+
+    Raises
+    ------
+    ValueError
+        The text is no time.
+    """
     if isinstance(given, str):
         try:
             given = dt.datetime.fromisoformat(given)
@@ -235,16 +202,17 @@ def as_time(given: dt.datetime | str, where: str) -> dt.datetime:
     return given if given.tzinfo else given.replace(tzinfo=dt.UTC)
 
 
-def _not_a_table(directory: Path) -> str:
-    """Why `directory` is not a table, with the nearest one that is."""
-    if not directory.exists():
-        problem = f"{str(directory)!r} does not exist"
-    elif not directory.is_dir():
-        problem = f"{str(directory)!r} is a file; expected the directory of a Delta table"
+def _not_a_table(storage: Storage) -> str:
+    """Why a directory is not a table, with the nearest one that is."""
+    if storage.is_file():
+        problem = f"{storage.root!r} is a file; expected the directory of a Delta table"
+    elif not storage.has_folder():
+        problem = f"{storage.root!r} does not exist"
     else:
-        problem = f"{str(directory)!r} is not a Delta table: it has no '_delta_log' directory"
-    if parent := next((parent for parent in directory.parents if is_table(parent)), None):
-        return f"{problem}; the table that encloses it is {str(parent)!r}"
-    if directory.is_dir() and (tables := sorted(child.name for child in directory.iterdir() if is_table(child))):
+        problem = f"{storage.root!r} is not a Delta table: it has no '_delta_log' directory"
+    with suppress(OSError):  # the directories above may be out of reach
+        if parent := next(filter(is_table, storage.parents), None):
+            return f"{problem}; the table that encloses it is {parent.root!r}"
+    if tables := [name for name in storage.folders() if is_table(storage.at(name))]:
         return f"{problem}; it holds the tables {', '.join(tables)}"
     return problem

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .files import FILE_BYTES
-from .snapshot import Snapshot, open_snapshot, usable_path
+from .snapshot import Snapshot, open_snapshot
+from .storage import Storage
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,16 +25,18 @@ class Table:
     Parameters
     ----------
     path : str or pathlib.Path
-        The table's directory.
+        The table's directory, or its URL in an object store.
     name : str, optional
         What error messages call it; the path by default.
+    version : int, optional
+        A version at which the table stays, to be read only.
 
     Attributes
     ----------
-    path : pathlib.Path
-        The directory, absolute.
     name : str
         The name.
+    storage : Storage
+        Where it is.
 
     Raises
     ------
@@ -46,14 +49,20 @@ class Table:
     1
     """
 
-    def __init__(self, path: str | Path, name: str | None = None) -> None:
-        self.name = str(path) if name is None else name
-        self.path = usable_path(path, f"Table({self.name!r}): ")
+    def __init__(self, path: str | Path | Storage, name: str | None = None, version: int | None = None) -> None:
+        self._version = version
+        self.name = name or (path.root if isinstance(path, Storage) else str(path))
+        self.storage = Storage.of(path, f"Table({self.name!r}): ")
         self._snapshot("version")
 
     @property
+    def path(self) -> Path | str:
+        """The directory, absolute; a text if it is a URL."""
+        return self.storage.path
+
+    @property
     def version(self) -> int:
-        """The newest version; the first one is 0."""
+        """The newest version, or the one at which the table stays; the first one is 0."""
         return self._snapshot("version").version
 
     def history(self, newest: int | None = None) -> pa.Table:
@@ -107,7 +116,7 @@ class Table:
         """
         from .changes import changes
 
-        return changes(self.path, from_version, to_version, from_timestamp, to_timestamp, self._where("changes"))
+        return changes(self.storage, from_version, to_version, from_timestamp, to_timestamp, self._told("changes"))
 
     def delete(self, where: str | None = None, *, deletion_vectors: bool | None = None) -> dict[str, int]:
         """Delete rows in one atomic commit; earlier versions still have them.
@@ -137,7 +146,7 @@ class Table:
         """
         from .delete import delete
 
-        return delete(self.path, where, deletion_vectors, self._where("delete"))
+        return delete(self.storage, where, deletion_vectors, self._where("delete"))
 
     def update(
         self, values: Mapping[str, str], where: str | None = None, *, deletion_vectors: bool | None = None
@@ -173,7 +182,7 @@ class Table:
         """
         from .delete import update
 
-        return update(self.path, values, where, deletion_vectors, self._where("update"))
+        return update(self.storage, values, where, deletion_vectors, self._where("update"))
 
     def merge(self, source: Any, on: str | Sequence[str]) -> Merge:
         """Merge rows into the table: clauses say what becomes of rows that match and that do not, `execute` does it.
@@ -197,7 +206,7 @@ class Table:
         """
         from .merge import Merge
 
-        return Merge(self.path, source, on, self._where("merge"))
+        return Merge(self.storage, source, on, self._where("merge"))
 
     def add_columns(self, schema: Any) -> int:
         """Add columns, which are NULL in the rows that there are.
@@ -217,19 +226,19 @@ class Table:
         from .alter import add_columns, alter
 
         columns = schema if isinstance(schema, pa.Schema) else pa.schema(schema)
-        return alter(self.path, "ADD COLUMNS", self._where("add_columns"), add_columns(columns))
+        return alter(self.storage, "ADD COLUMNS", self._where("add_columns"), add_columns(columns))
 
     def rename_column(self, old: str, new: str) -> int:
         """Rename a column without touching a file: the table maps its columns from then on; the version made."""
         from .alter import alter, rename_column
 
-        return alter(self.path, "RENAME COLUMN", self._where("rename_column"), rename_column(old, new))
+        return alter(self.storage, "RENAME COLUMN", self._where("rename_column"), rename_column(old, new))
 
     def drop_columns(self, *names: str) -> int:
         """Drop columns without touching a file: the table maps its columns from then on; the version made."""
         from .alter import alter, drop_columns
 
-        return alter(self.path, "DROP COLUMNS", self._where("drop_columns"), drop_columns(*names))
+        return alter(self.storage, "DROP COLUMNS", self._where("drop_columns"), drop_columns(*names))
 
     def add_constraint(self, name: str, condition: str) -> int:
         """Let a SQL condition hold for all rows, those that there are included; the version made.
@@ -241,13 +250,13 @@ class Table:
         """
         from .alter import add_constraint, alter
 
-        return alter(self.path, "ADD CONSTRAINT", self._where("add_constraint"), add_constraint(name, condition))
+        return alter(self.storage, "ADD CONSTRAINT", self._where("add_constraint"), add_constraint(name, condition))
 
     def drop_constraint(self, name: str) -> int:
         """Take a constraint away; the version made."""
         from .alter import alter, drop_constraint
 
-        return alter(self.path, "DROP CONSTRAINT", self._where("drop_constraint"), drop_constraint(name))
+        return alter(self.storage, "DROP CONSTRAINT", self._where("drop_constraint"), drop_constraint(name))
 
     def set_properties(self, properties: Mapping[str, Any]) -> int:
         """Set properties of the table, such as ``{"delta.enableChangeDataFeed": True}``; None takes one away.
@@ -259,7 +268,7 @@ class Table:
         """
         from .alter import alter, set_properties
 
-        return alter(self.path, "SET TBLPROPERTIES", self._where("set_properties"), set_properties(properties))
+        return alter(self.storage, "SET TBLPROPERTIES", self._where("set_properties"), set_properties(properties))
 
     def optimize(
         self,
@@ -304,7 +313,7 @@ class Table:
         """
         from .optimize import optimize
 
-        return optimize(self.path, order_by, where, curve, file_bytes, self._where("optimize"))
+        return optimize(self.storage, order_by, where, curve, file_bytes, self._where("optimize"))
 
     def index(self, *columns: str, false_positive_rate: float = 0.01) -> dict[str, int]:
         """Let queries leave out more files: note the bounds and a Bloom filter of columns for each data file.
@@ -340,7 +349,7 @@ class Table:
         """
         from .index import build
 
-        return build(self.path, columns, false_positive_rate, self._where("index"))
+        return build(self.storage, columns, false_positive_rate, self._where("index"))
 
     def vacuum(self, retain_hours: float | None = None, *, dry_run: bool = True, force: bool = False) -> pa.Table:
         """Remove files that are no longer part of the table; versions that need them cannot be read afterwards.
@@ -367,7 +376,7 @@ class Table:
         """
         from .vacuum import vacuum
 
-        return vacuum(self.path, retain_hours, dry_run, force, self._where("vacuum"))
+        return vacuum(self.storage, retain_hours, dry_run, force, self._where("vacuum"))
 
     def restore(self, version: int | None = None, *, timestamp: dt.datetime | str | None = None) -> dict[str, int]:
         """Make an old version the newest one again; those in between stay.
@@ -395,7 +404,7 @@ class Table:
         """
         from .versions import restore
 
-        return restore(self.path, version, timestamp, self._where("restore"))
+        return restore(self.storage, version, timestamp, self._where("restore"))
 
     def clone(self, destination: str | Path, *, shallow: bool = False, version: int | None = None) -> Table:
         """Start a new table from a version of this one.
@@ -417,8 +426,9 @@ class Table:
         """
         from .versions import clone
 
-        where = self._where("clone")
-        return Table(clone(open_snapshot(self.path, version, where), destination, shallow, where))
+        told = self._told("clone")
+        snapshot = self._snapshot("clone") if version is None else open_snapshot(self.storage, version, told)
+        return Table(clone(snapshot, destination, shallow, told))
 
     def checkpoint(self) -> int:
         """Write the state of the newest version into one file, so that readers need not replay the log; the version.
@@ -427,15 +437,24 @@ class Table:
         """
         from .checkpoint import checkpoint
 
+        self._where("checkpoint")
         return checkpoint(self._snapshot("checkpoint"))
 
     def _where(self, method: str) -> str:
+        """How an error message of a method begins that changes the table; refuse that for one that stays."""
+        if self._version is not None:
+            raise PermissionError(
+                f"{self._told(method)}the lake is fixed by Lake.at; write to the one that it was made from"
+            )
+        return self._told(method)
+
+    def _told(self, method: str) -> str:
         """How an error message of a method begins."""
         return f"Table.{method}({self.name!r}): "
 
     def _snapshot(self, method: str) -> Snapshot:
-        """The newest version."""
-        return open_snapshot(self.path, None, self._where(method))
+        """The newest version, or that at which the table stays."""
+        return open_snapshot(self.storage, self._version, self._told(method))
 
     def __repr__(self) -> str:
         return f"Table({self.name!r}, version={self.version})"

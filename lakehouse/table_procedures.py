@@ -56,9 +56,9 @@ def delta_optimize(
     CALL delta_optimize('market/pears', order_by := ['id']);
     """
     from .optimize import optimize
-    from .snapshot import usable_path
+    from .storage import Storage
 
-    return optimize(usable_path(path, ""), order_by, predicate, curve, file_bytes, "")
+    return optimize(Storage.of(path), order_by, predicate, curve, file_bytes, "")
 
 
 @table
@@ -95,11 +95,11 @@ def delta_vacuum(
     """
     import pyarrow as pa
 
-    from .snapshot import usable_path
+    from .storage import Storage
     from .vacuum import columns, vacuum
 
     def files() -> Iterator[pa.RecordBatch]:
-        yield from vacuum(usable_path(path, ""), retain_hours, dry_run, force, "").to_batches()
+        yield from vacuum(Storage.of(path), retain_hours, dry_run, force, "").to_batches()
 
     return pa.RecordBatchReader.from_batches(columns(), files())
 
@@ -133,10 +133,10 @@ def delta_restore(path: str, version: int | None = None, timestamp: str | None =
     CALL delta_write('SELECT 1 AS id', 'market/plums', mode := 'overwrite');
     CALL delta_restore('market/plums', version := 0);
     """
-    from .snapshot import usable_path
+    from .storage import Storage
     from .versions import restore
 
-    return restore(usable_path(path, ""), version, timestamp, "")
+    return restore(Storage.of(path), version, timestamp, "")
 
 
 @procedure()

@@ -77,8 +77,7 @@ class Transaction:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            for path in self.written:
-                self.snapshot.storage.remove(path)
+            self.snapshot.storage.remove(self.written)
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -153,7 +152,7 @@ class Transaction:
         after = self.after([])
         computed = computed_columns(after.schema)
         mapped = after.mapping != "none"
-        files = write_files(after.path, rows, schema, after.partition_columns, mapped, computed, folder, file_bytes)
+        files = write_files(after.storage, rows, schema, after.partition_columns, mapped, computed, folder, file_bytes)
         self.written += [file.path for file in files]
         return files
 
@@ -192,7 +191,7 @@ class Transaction:
             version = newest
             if storage.create(f"{FOLDER}/{version + 1:020}.json", lines(self._all(version))):
                 self.written.clear()
-                checkpoint_if_due(self.snapshot.path, version + 1, self.metadata)
+                checkpoint_if_due(storage, version + 1, self.metadata)
                 return version + 1
         raise ConflictError(
             f"{self.operation} was overtaken by other writers {MOST_RETRIES} times, last by version {version + 1}"
@@ -230,7 +229,7 @@ class Transaction:
             raise ConflictError(f"{self.operation} failed: {told} changed the same files; try again")
         added = {each["add"]["path"] for each in theirs if "add" in each and each["add"].get("dataChange", True)}
         if added and self.predicate is not None and not info.get("isBlindAppend"):
-            then = open_snapshot(self.snapshot.path, winner, "")
+            then = open_snapshot(storage, winner, "")
             paths = then.state.files["path"].to_pylist()
             if added & {encoded(paths[index]) for index in kept_files(then, self.predicate)}:
                 raise ConflictError(f"{self.operation} failed: {told} wrote rows that it should have seen; try again")

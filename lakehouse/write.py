@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .alter import with_mapping
@@ -32,7 +30,7 @@ _TOLD = {"error": "ErrorIfExists", "append": "Append", "overwrite": "Overwrite"}
 
 
 def write(
-    path: Path,
+    storage: Storage,
     data: Any,
     mode: Mode,
     partition_by: str | Sequence[str] | None,
@@ -40,11 +38,11 @@ def write(
     merge_schema: bool = False,
     predicate: str | None = None,
 ) -> int:
-    """Write `data` to the table at `path` and return the version made; see `Lake.write`.
+    """Write `data` to a table and return the version made; see `Lake.write`.
 
     `where` starts the error messages, such as ``"Lake.write('sales'): "``.
     """
-    table = open_snapshot(path, None, where) if _existing(path, where) else None
+    table = open_snapshot(storage, None, where) if _existing(storage, where) else None
     if table and mode == "error":
         raise FileExistsError(
             f"{where}the table exists, at version {table.version}; "
@@ -53,14 +51,13 @@ def write(
     with telling(where):
         rows = source = arrow_rows(data)
     failures: list[Exception] = []
-    created = not path.exists()
     try:
         with telling(where):
             stays = mode == "append" or predicate is not None
             schema, partitions = _checked(rows.schema, table, stays, partition_by, merge_schema)
             rows = _watched(rows, failures)
             if table is None:
-                return _create(path, rows, schema, partitions, mode)
+                return _create(storage, rows, schema, partitions, mode)
             check_writable(table.state.protocol, table.state.metadata, "append" if mode == "append" else "change")
             if predicate is not None:
                 check_predicate(table, predicate)
@@ -68,24 +65,25 @@ def write(
     except Exception:
         if source is not data:
             source.close()  # a connection of the caller would be busy with it
-        if created and not is_table(path):
-            shutil.rmtree(path, ignore_errors=True)
+        if table is None:
+            storage.tidy()
         if failures:
             raise failures[0] from None  # what went wrong in the query, without the wrapping of other libraries
         raise
 
 
-def _create(path: Path, rows: pa.RecordBatchReader, schema: pa.Schema, partitions: list[str], mode: Mode) -> int:
+def _create(storage: Storage, rows: pa.RecordBatchReader, schema: pa.Schema, partitions: list[str], mode: Mode) -> int:
     """Write the files of a new table and commit them as its first version."""
-    storage = Storage.of(str(path))
-    files = write_files(path, rows, schema, partitions)
+    files = write_files(storage, rows, schema, partitions)
     actions = [*table_actions(schema, partitions), *(add_action(file) for file in files)]
     parameters = {"mode": _TOLD[mode], "partitionBy": partitions}
-    if create_table(storage, "CREATE TABLE AS SELECT", parameters, actions):
-        return 0
-    for file in files:
-        storage.remove(file.path)
-    raise ConflictError("another writer created the table meanwhile; try again")
+    try:
+        if create_table(storage, "CREATE TABLE AS SELECT", parameters, actions):
+            return 0
+        raise ConflictError("another writer created the table meanwhile; try again")
+    except BaseException:
+        storage.remove([file.path for file in files])
+        raise
 
 
 def table_actions(schema: pa.Schema, partitions: list[str]) -> list[dict[str, Any]]:
@@ -115,7 +113,7 @@ def _commit(
     parameters: dict[str, Any] = {"mode": _TOLD[mode], "partitionBy": partitions}
     if predicate is not None:
         parameters["predicate"] = predicate
-    with Transaction(table, "WRITE", looked_at, parameters) as change, scratch() as connection:
+    with Transaction(table, "WRITE", looked_at, parameters) as change, scratch(table.storage) as connection:
         change.protocol = with_features(change.protocol, _features(schema))
         change.metadata = _evolved(table, schema, partitions)
         if predicate is not None:
@@ -203,12 +201,14 @@ def _checked(
     return stored, partitions
 
 
-def _existing(path: Path, where: str) -> bool:
-    """Whether there is a table at `path`."""
-    if is_table(path):
+def _existing(storage: Storage, where: str) -> bool:
+    """Whether there is a table."""
+    if is_table(storage):
         return True
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f"{where}{str(path)!r} exists and is not a Delta table; move it away or use another name")
+    if not storage.is_free():
+        raise FileExistsError(
+            f"{where}{storage.root!r} exists and is not a Delta table; move it away or use another name"
+        )
     return False
 
 

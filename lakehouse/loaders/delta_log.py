@@ -5,11 +5,10 @@ Source: the Delta transaction log protocol, https://github.com/delta-io/delta/bl
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ..log import FOLDER, Log
 from ..schema import quote_text
 from ..snapshot import open_snapshot
+from ..storage import Storage
 from .loader import PLACE, PROBLEM, Loader, Reading
 
 
@@ -22,8 +21,10 @@ def commits(path: str) -> list[str]:
 def rows(reading: Reading, trace: str) -> str:
     """A row per action, in the order of the log."""
     connection = reading.connection
+    Storage.of(reading.files[0].rpartition("/")[0]).reach(connection)
     listed = ", ".join(map(quote_text, reading.files))
-    longest = max(1_048_576, *(Path(file).stat().st_size for file in reading.files))
+    sizes = connection.execute(f"SELECT size FROM read_blob([{listed}])").fetchall()
+    longest = max(1_048_576, *(size for (size,) in sizes))
     connection.execute(f"""
         CREATE TEMP TABLE actions AS
         SELECT regexp_extract(filename, '(\\d{{20}})\\.json$', 1)::BIGINT AS version, row_number() OVER () AS position,

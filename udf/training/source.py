@@ -74,13 +74,10 @@ def open_source(data: Any, lake: Lake | None, connection: duckdb.DuckDBPyConnect
 
 def _from_lake(query: str, lake: Lake) -> Source:
     """Run a query on a lake whose tables stay at the versions that are newest now."""
-    import duckdb
-
-    connection = duckdb.connect()
     used = tables_of(query, lake)
-    versions = lake.attach(connection, used)
-    batches = connection.sql(query).to_arrow_reader(_BATCH_ROWS)
-    return Source(batches, ", ".join(used) or None, versions[used[0]] if len(used) == 1 else None)
+    fixed = lake.at()
+    batches = fixed.connect().sql(query).to_arrow_reader(_BATCH_ROWS)
+    return Source(batches, ", ".join(used) or None, fixed.versions()[used[0]] if len(used) == 1 else None)
 
 
 def tables_of(query: str, lake: Lake) -> list[str]:
@@ -89,4 +86,5 @@ def tables_of(query: str, lake: Lake) -> list[str]:
 
     tables = {name.lower(): name for name in lake.tables()}
     with duckdb.connect() as connection:
-        return sorted({tables[name.lower()] for name in connection.get_table_names(query) if name.lower() in tables})
+        named = {name.replace('"', "").lower() for name in connection.get_table_names(query, qualified=True)}
+        return sorted(tables[name] for name in named & tables.keys())
