@@ -150,7 +150,7 @@ class Lake:
 
         snapshot = self._snapshot("Lake.table", name, version, timestamp)
         if where is None:
-            return self._refreshed().sql(scan_sql(snapshot))
+            return self._refreshed().sql(f"FROM {_view(self.root / name, snapshot.version)}")
         return self._refreshed().sql(scan_sql(snapshot, kept_files(snapshot, where))).filter(where)
 
     def write(
@@ -338,13 +338,12 @@ class Lake:
         FileNotFoundError
             The lake has no table that is to be pinned.
         """
-        from .scan import scan_sql
-
         for name in self.tables():
             _create_view(connection, name, self.root / name)
         snapshots = {name: self._snapshot("Lake.attach", name) for name in pinned}
         for name, snapshot in snapshots.items():
-            connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {scan_sql(snapshot)}")
+            view = _view(self.root / name, snapshot.version)
+            connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS FROM {view}")
         return {name: snapshot.version for name, snapshot in snapshots.items()}
 
     def _refreshed(self) -> duckdb.DuckDBPyConnection:
@@ -404,6 +403,11 @@ class Lake:
         return f"<table><caption>{escape(str(self.root))}</caption><tr>{heading}</tr>{rows}</table>"
 
 
+def _view(path: Path, version: int | None = None) -> str:
+    """What reads a table in SQL, at its newest version or at a given one."""
+    return f"query(lake_view_sql({quote_text(str(path))}, {'NULL' if version is None else version}))"
+
+
 def _create_view(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> bool:
     """Create the view that reads a table's newest version whenever it is used; False if the table is unreadable.
 
@@ -413,7 +417,7 @@ def _create_view(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -
 
     view = f"CREATE OR REPLACE VIEW {quote_name(name)} AS"
     try:
-        connection.execute(f"{view} FROM query(lake_scan_sql({quote_text(str(path))}, NULL))")
+        connection.execute(f"{view} FROM {_view(path)}")
     except duckdb.CatalogException:
         raise
     except duckdb.Error as error:

@@ -95,6 +95,11 @@ class Snapshot:
         """What `pruning` has found out of the statistics so far."""
         return {}
 
+    @functools.cached_property
+    def plans(self) -> dict[str, Any]:
+        """What `planner` has written so far."""
+        return {}
+
     @property
     def rows(self) -> int | None:
         """Rows in all files, deleted ones left out; None where a writer left the numbers out."""
