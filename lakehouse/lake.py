@@ -146,10 +146,11 @@ class Lake:
         [('pear', 3)]
         """
         from .pruning import kept_files
-        from .scan import scan_sql
+        from .scan import check_files, scan_sql
 
         snapshot = self._snapshot("Lake.table", name, version, timestamp)
         if where is None:
+            check_files(snapshot, range(len(snapshot.files)))
             return self._refreshed().sql(f"FROM {_view(self.root / name, snapshot.version)}")
         return self._refreshed().sql(scan_sql(snapshot, kept_files(snapshot, where))).filter(where)
 

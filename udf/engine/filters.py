@@ -90,6 +90,7 @@ class Watch:
         groups: Sequence[Sequence[int]],
     ) -> None:
         self.columns, self.choose = columns, choose
+        self.types: list[str] = []  # as DuckDB writes them
         self.groups = [np.asarray(group, np.int64) for group in groups]
         self.parts = [np.zeros(2, np.int64) for _ in groups]  # a count and an address: ``%parts`` of `filters.ll`
         self._kept: list[np.ndarray[Any, Any]] = []
@@ -221,7 +222,7 @@ def _filter(info: c_void_p, handle: c_void_p, watch: Watch) -> Filter:
     if kind == "COLUMN":
         place = _get("expression_column_ref_get_index", handle, kind=c_uint64)
         column = _get("table_function_filter_pushdown_get_column_index", info, place, kind=c_uint64).value
-        known = column < len(watch.columns) and watch.columns[column][1] == sql_type
+        known = column < len(watch.columns) and watch.types[column] == sql_type  # else a field of it
         return Filter(kind, text=watch.columns[column][0], type=sql_type) if known else Filter("", type=sql_type)
     if kind == "CONSTANT":
         value = _get("expression_constant_get_value", handle)
@@ -275,18 +276,26 @@ def _release(data: int) -> None:
     _bound.pop(data, None)
 
 
+def _add_column(result: c_void_p, context: c_void_p, name: str, type_name: str) -> str:
+    """Add a column to a table function that is being bound; its type as DuckDB writes it."""
+    type_ = _type(context, type_name)
+    try:
+        _call("table_function_bind_add_result_column", result, _text(name), type_)
+        return _rendered("logical_type_to_text", type_)
+    finally:
+        _destroy("logical_type", type_)
+
+
 @CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_void_p)
 def _bind_twin(info: int, result: int, context: int, error: int) -> None:
     try:
         data = _hold(c_void_p(info), 0)
         _call("function_bind_set_bind_data", c_void_p(info), ctypes.byref(data))
         _, watch = _bound[data.pointer]
-        for name, type_name in (*watch.columns, (_NEVER, "BOOLEAN")):
-            type_ = _type(c_void_p(context), type_name)
-            try:
-                _call("table_function_bind_add_result_column", c_void_p(result), _text(name), type_)
-            finally:
-                _destroy("logical_type", type_)
+        watch.types = [
+            _add_column(c_void_p(result), c_void_p(context), name, type_name)
+            for name, type_name in (*watch.columns, (_NEVER, "BOOLEAN"))
+        ]
         _call("table_function_bind_set_cardinality", c_void_p(result), c_uint64(0), c_bool(True))
     except BaseException as reason:  # the C boundary
         _fail(error, "ironlake_filters", reason)
