@@ -8,8 +8,6 @@ tree that the same predicate has when it is written out.
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,7 +31,6 @@ _COMPARISONS = {
     "<=": "COMPARE_LESSTHANOREQUALTO", ">=": "COMPARE_GREATERTHANOREQUALTO",
 }  # fmt: skip
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
-_NUMBERS = (*_INTEGERS, "FLOAT", "DOUBLE")
 
 
 def view_sql(snapshot: Snapshot) -> str:
@@ -104,9 +101,9 @@ def _constant(part: Filter) -> dict[str, Any]:
 
 def _keeps_order(source: str, target: str) -> bool:
     """Whether values compare after a cast as before it, when the other side is of the type that it casts to."""
-    wider: Callable[[str], bool] = lambda name: name in ("FLOAT", "DOUBLE") or name.startswith("DECIMAL")  # noqa: E731
     if source in _INTEGERS:
-        return target in _INTEGERS[_INTEGERS.index(source) :] or wider(target)
-    if re.match("DECIMAL|FLOAT", source):
-        return target == "DOUBLE" or (source.startswith("DECIMAL") and target.startswith("DECIMAL"))
-    return (source, target) == ("DATE", "TIMESTAMP")
+        wider = target in _INTEGERS[_INTEGERS.index(source) :]
+        return wider or target == "DOUBLE" or target.startswith("DECIMAL")
+    if source.startswith("DECIMAL"):
+        return target == "DOUBLE"
+    return (source, target) in (("FLOAT", "DOUBLE"), ("DATE", "TIMESTAMP"))

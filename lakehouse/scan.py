@@ -73,7 +73,7 @@ def scan_sql(
 
 
 def groups(snapshot: Snapshot, chosen: Sequence[int]) -> dict[tuple[bool, bool], list[int]]:
-    """The files that one SELECT can read, by whether rows of them are deleted and whether their timestamps lack a zone."""
+    """The files that one SELECT can read, by whether rows of them are deleted, and whether timestamps lack a zone."""
     vectors = snapshot.state.files["vector"].is_valid().to_pylist()
     zoned = "tz=UTC" in str(snapshot.schema.types)
     kinds: dict[tuple[bool, bool], list[int]] = {}

@@ -5,6 +5,7 @@ import itertools
 import random
 import threading
 from decimal import Decimal
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -48,8 +49,7 @@ def lake(tmp_path_factory):
     lake.connect().close()  # how a file stores instants is looked up once
     for number, file in enumerate(open_snapshot(lake.root / "broken", None, "").files):
         if number != 3:
-            with open(file, "w") as content:
-                content.write(BROKEN)
+            Path(file).write_text(BROKEN)
     return lake
 
 

@@ -6,10 +6,10 @@ it. So the text that `watched` makes has a twin of the scan in it, a table funct
     SELECT a, b FROM (<the parts> WHERE ironlake_part_kept(7, 0, <number of the part>))
     EXCEPT ALL ((SELECT NULL, NULL LIMIT 0) INTERSECT ALL (SELECT a, b FROM ironlake_filters(7) WHERE "ironlake never"))
 
-While DuckDB optimises the statement, it pushes the filters of the scan into both sides. The twin hears of them, and asks
-the planner which parts they leave. At the same moment DuckDB sees that nothing meets no rows and takes the right side
-out of the plan, so the scan is optimised as if it stood alone. When the statement runs, a part is not opened if the
-scalar function says that it is not needed.
+While DuckDB optimises the statement, it pushes the filters of the scan into both sides. The twin hears of them, and
+asks the planner which parts they leave. At the same moment DuckDB sees that nothing meets no rows and takes the right
+side out of the plan, so the scan is optimised as if it stood alone. When the statement runs, a part is not opened if
+the scalar function says that it is not needed.
 
 A plan may hold copies of the text, each with filters of its own: a part is needed if it is for one of them, and
 ``never`` is there so that a copy without filters is heard of too. Where filters are not pushed down, all parts are
@@ -129,7 +129,7 @@ def supported() -> bool:
     )
 
 
-# ------------------------------------------------------------------------------------------------------ calls into DuckDB
+# ---------------------------------------------------------------------------------------------------- calls into DuckDB
 
 
 class _Text(ctypes.Structure):
@@ -210,7 +210,7 @@ def _type(context: c_void_p, name: str) -> c_void_p:
     return made
 
 
-# --------------------------------------------------------------------------------------------------------------- filters
+# -------------------------------------------------------------------------------------------------------------- filters
 
 
 def _filter(info: c_void_p, handle: c_void_p, watch: Watch) -> Filter:
@@ -248,7 +248,7 @@ def _pushdown(info_address: int, _context: int, error: int) -> None:
         _fail(error, "ironlake_filters", reason)
 
 
-# ------------------------------------------------------------------------------------------------------------- callbacks
+# ------------------------------------------------------------------------------------------------------------ callbacks
 
 
 def _number(info: c_void_p, place: int) -> int:
@@ -315,7 +315,7 @@ def _bind_kept(info: int, result: int, _context: int, error: int) -> None:
         _fail(error, "ironlake_part_kept", reason)
 
 
-# ---------------------------------------------------------------------------------------------------------- registration
+# --------------------------------------------------------------------------------------------------------- registration
 
 
 @functools.cache
@@ -375,7 +375,7 @@ def load(given: Any) -> None:
         _fail(given.contents.error, "ironlake_filters", reason)
 
 
-# ------------------------------------------------------------------------------------------------------------------- SQL
+# ------------------------------------------------------------------------------------------------------------------ SQL
 
 
 def kept(watch: str, group: int) -> str:
