@@ -276,7 +276,7 @@ def read_state(storage: Storage, segment: Segment, files: Segment, select: str, 
     except duckdb.Error as error:
         told = str(error).splitlines()[0].split(": ", 1)[-1]
         raise LogError(f"a file of the log is damaged: {told}") from error
-    newest = {"protocol": before.protocol, "metaData": before.metadata}
+    newest: dict[str, Any] = {"protocol": before.protocol, "metaData": before.metadata}
     transactions, domains = dict(before.transactions), dict(before.domains)
     for row in others:
         for kind, text in zip(OTHERS, row, strict=True):
