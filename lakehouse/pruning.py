@@ -192,8 +192,9 @@ class _Plan:
             return self._compared(node["input"], ">=", node["lower"], numbers) & self._compared(
                 node["input"], "<=", node["upper"], numbers
             )
-        if kind == "FUNCTION" and len(node["children"]) == 2:
-            return self._prefixed(node["function_name"], *node["children"])
+        if kind == "FUNCTION":
+            arguments = node.get("children") or [each["expression"] for each in node.get("arguments", ())]
+            return self._prefixed(node["function_name"], *arguments) if len(arguments) == 2 else _UNKNOWN
         if type_ in _COMPARISONS:
             sign = _COMPARISONS[type_]
             if node["left"]["class"] == "COLUMN_REF":
