@@ -136,7 +136,7 @@ class Catalog:
             if versions is None or name in versions:
                 version = "NULL" if versions is None else versions[name]
                 schema, _, last = self.storage.relative(table.root).rpartition("/")
-                found[schema or MAIN, last] = f"FROM query(lake_scan_sql({quote_text(table.root)}, {version}))"
+                found[schema or MAIN, last] = f"FROM query(lake_view_sql({quote_text(table.root)}, {version}))"
         for name, query in self.views().items():
             schema, _, last = name.rpartition(".")
             found[schema or MAIN, last] = query

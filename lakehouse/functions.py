@@ -106,6 +106,51 @@ def lake_scan_sql(path: str, version: int | None = None, predicate: str | None =
     return pa.array(texts, pa.string())  # type: ignore[no-any-return]
 
 
+@scalar(form="arrow", nulls=True, volatile=True)
+def lake_view_sql(path: str, version: int | None = None) -> str:
+    """Write the SELECT that a view of a Delta table stands for; ``FROM query(lake_view_sql('t'))`` runs it.
+
+    It is like that of ``lake_scan_sql``, but for one statement: the filters that the statement applies to the table
+    choose the files, by what the log knows of them, before any file is opened. This needs a release of DuckDB 2.0;
+    with any other both functions write the same.
+
+    Parameters
+    ----------
+    path : the table's directory on a local disk; a relative path starts at the working directory.
+    version : the version to read, from 0 on; NULL, the default, is the newest.
+
+    Returns
+    -------
+    VARCHAR
+        One SELECT statement; NULL for a NULL path.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no Delta table at ``path``, or one of the version's data files is gone.
+    ValueError
+        If the table has no such version.
+
+    References
+    ----------
+    Armbrust and others: Delta Lake, PVLDB 13 (2020), section 3.2.
+
+    Examples
+    --------
+    SELECT count(*) FROM query(lake_view_sql('ironlake-demo/digits')) WHERE digit = 3;
+    """
+    import pyarrow as pa
+
+    from .planner import view_sql
+    from .snapshot import open_snapshot
+
+    paths: Any = path  # columns: the annotations are the types of their values
+    versions: Any = pa.nulls(len(paths)) if version is None else version
+    chosen = zip(paths.to_pylist(), versions.to_pylist(), strict=True)
+    texts = [None if place is None else view_sql(open_snapshot(place, number, "")) for place, number in chosen]
+    return pa.array(texts, pa.string())  # type: ignore[no-any-return]
+
+
 @table
 def lake_explain(path: str, predicate: str, version: int | None = None) -> "pa.Table":
     """Tell which files of a Delta table a scan with a predicate reads, and why.

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,8 @@ _COMPARISONS = {
     "COMPARE_GREATERTHANOREQUALTO": ">=",
 }
 _MIRRORED = {"=": "=", "<>": "<>", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
+#: Functions of a text and how it begins.
+_PREFIXES = {"prefix", "starts_with", "^@"}
 _OPPOSITE = {"=": "<>", "<>": "=", "<": ">=", ">": "<=", "<=": ">", ">=": "<"}
 
 
@@ -86,7 +89,17 @@ def kept_files(snapshot: Snapshot, predicate: str) -> list[int]:
     PredicateError
         The predicate cannot be parsed.
     """
-    plan = _Plan(snapshot, predicate)
+    return kept_by(snapshot, _parsed(predicate), predicate)
+
+
+def kept_by(snapshot: Snapshot, tree: dict[str, Any], told: str) -> list[int]:
+    """The places of the files that may have rows for which a predicate is true, given as DuckDB's syntax tree.
+
+    `told` is what error messages call it.
+    """
+    plan = _Plan(snapshot, tree, told)
+    if plan.condition.true == "true":
+        return list(range(len(snapshot.state.files)))
     places: list[int] = plan.query(f"SELECT place FROM facts WHERE {plan.condition.true} ORDER BY place")[0].to_pylist()
     return places
 
@@ -114,7 +127,7 @@ def check_predicate(snapshot: Snapshot, predicate: str) -> None:
 def decisions(snapshot: Snapshot, predicate: str) -> pa.Table:
     """For each file the decision, ``skip``, ``scan`` or ``all`` (every row meets the predicate), and why."""
     check_predicate(snapshot, predicate)
-    plan = _Plan(snapshot, predicate)
+    plan = _Plan(snapshot, _parsed(predicate), predicate)
     told = "format('{{}}: {{}} to {{}}, NULLs {{}}', {name}, coalesce(lower_{n}::VARCHAR, '?'), "
     told += "coalesce(upper_{n}::VARCHAR, '?'), coalesce(nulls_{n}::VARCHAR, '?'))"
     bounds = [told.format(name=quote_text(name), n=n) for name, n in plan.numbers.items()]
@@ -133,13 +146,13 @@ def decisions(snapshot: Snapshot, predicate: str) -> pa.Table:
 class _Plan:
     """A predicate turned into conditions on the statistics of the files of a snapshot."""
 
-    def __init__(self, snapshot: Snapshot, predicate: str) -> None:
+    def __init__(self, snapshot: Snapshot, tree: dict[str, Any], predicate: str) -> None:
         self.snapshot, self.predicate = snapshot, predicate
         self.fields = {field.name.lower(): field for field in snapshot.schema}
         self.numbers: dict[str, int] = {}
         self.filters: dict[tuple[str, str], int] = {}
         self.answers: list[list[bool | None]] = []
-        self.condition = self._condition(_parsed(predicate), frozenset())
+        self.condition = self._condition(tree, frozenset())
 
     def query(self, text: str) -> pa.Table:
         """The rows of a query over the table ``facts``: place, path, rows, size, bounds and NULLs of columns used."""
@@ -186,6 +199,9 @@ class _Plan:
             return self._compared(node["input"], ">=", node["lower"], numbers) & self._compared(
                 node["input"], "<=", node["upper"], numbers
             )
+        if kind == "FUNCTION":
+            arguments = node.get("children") or [each["expression"] for each in node.get("arguments", ())]
+            return self._prefixed(node["function_name"], *arguments) if len(arguments) == 2 else _UNKNOWN
         if type_ in _COMPARISONS:
             sign = _COMPARISONS[type_]
             if node["left"]["class"] == "COLUMN_REF":
@@ -229,6 +245,21 @@ class _Plan:
         nulls = f"nulls_{self._number(name)}"
         null = _Condition(f"coalesce({nulls} > 0, true)", f"coalesce({nulls} < rows, true)")
         return null if wanted else ~null
+
+    def _prefixed(self, function: str, column: dict[str, Any], constant: dict[str, Any]) -> _Condition:
+        """That texts begin with a constant, or match one by LIKE, which says how they begin."""
+        name, text = self._name(column), (constant.get("literal") or {}).get("text")
+        if function == "~~" and text is not None:
+            text = re.split("[%_]", text, maxsplit=1)[0]
+        elif function not in _PREFIXES:
+            return _UNKNOWN
+        if name is None or not text or not _is_text(self.fields[name].type):
+            return _UNKNOWN
+        number, prefix = self._number(name), quote_text(text)
+        lower, upper = f"lower_{number}", f"upper_{number}"
+        below = f"coalesce({lower} <= {prefix} OR starts_with({lower}, {prefix}), true)"
+        above = f"coalesce({upper} >= {prefix} OR starts_with({prefix}, {upper}), true)"
+        return _Condition(f"(coalesce(nulls_{number} < rows, true) AND {below} AND {above})", "true")
 
     def _compared(
         self, column: dict[str, Any], sign: str, constant: dict[str, Any], numbers: frozenset[str] = frozenset()
@@ -406,6 +437,12 @@ def _is_float(type_: pa.DataType) -> bool:
     import pyarrow.types as is_
 
     return bool(is_.is_floating(type_))
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    import pyarrow.types as is_
+
+    return bool(is_.is_string(type_))
 
 
 def _is_nested(type_: pa.DataType) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .log import FOLDER, Log, LogError, Segment, State, VersionError, replay
 from .protocol import check_readable, mapping_mode
+from .refresh import advance
 from .schema import logged_schema, partition_text, physical_name, quote_text, sql_type
 from .storage import Storage, database
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 #: Snapshots that are kept for the next query.
 _KEPT = 64
+#: Files of all of them, beyond which the one that was used longest ago goes.
+_KEPT_FILES = 500_000
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,11 @@ class Snapshot:
     @functools.cached_property
     def facts(self) -> dict[str, Any]:
         """What `pruning` has found out of the statistics so far."""
+        return {}
+
+    @functools.cached_property
+    def plans(self) -> dict[str, Any]:
+        """What `planner` has written so far."""
         return {}
 
     @property
@@ -171,7 +179,7 @@ def open_snapshot(
             if found is not None and found.segment == segment:
                 _cache[key] = found  # the last to go
                 return found
-        state = replay(storage, segment)
+        state = _state(storage, log, segment)
         check_readable(state.protocol)
         snapshot = Snapshot(storage, segment, state)
         snapshot.schema  # noqa: B018 - types that are not known are told here
@@ -181,9 +189,25 @@ def open_snapshot(
         raise ValueError(f"{where}the table {storage.root!r} cannot be read: {error}") from error
     with _lock:
         _cache[key] = snapshot
-        while len(_cache) > _KEPT:
+        while len(_cache) > _KEPT or (len(_cache) > 1 and sum(map(_count, _cache.values())) > _KEPT_FILES):
             del _cache[next(iter(_cache))]
     return snapshot
+
+
+def _state(storage: Storage, log: Log, segment: Segment) -> State:
+    """What the log says of a version: what is known of an earlier one and its later commits, or all of the log."""
+    with _lock:
+        known = [each for (root, _), each in _cache.items() if root == storage.root]
+    earlier = [each for each in known if each.version < segment.version]
+    newest = max(earlier, key=lambda each: each.version, default=None)
+    commits = log.since(newest.segment, segment.version) if newest else None
+    if newest is None or commits is None:
+        return replay(storage, segment)
+    return advance(storage, segment, commits, newest.state)
+
+
+def _count(snapshot: Snapshot) -> int:
+    return len(snapshot.state.files)
 
 
 def instant(given: dt.datetime | str, where: str) -> dt.datetime:
