@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+from .governance.owner import GovernedLake
 from .schema import quote_name, quote_text
 from .snapshot import Snapshot, is_table, open_snapshot, usable_path
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import duckdb
     from rich.table import Table as RichTable
 
+    from .governance.session import Session
     from .table import Table
     from .traces import LoadedTrace
 
@@ -24,7 +26,11 @@ _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODES = ("error", "append", "overwrite")
 
 
-def open(root: str | Path) -> Lake:
+@overload
+def open(root: str | Path) -> Lake: ...
+@overload
+def open(root: str | Path, principal: str, groups: Sequence[str] = ()) -> Session: ...
+def open(root: str | Path, principal: str | None = None, groups: Sequence[str] = ()) -> Lake | Session:
     """Open a lake: a local directory that holds one Delta table in each subdirectory.
 
     Nothing is created until the first write, so the directory need not exist.
@@ -33,10 +39,15 @@ def open(root: str | Path) -> Lake:
     ----------
     root : str or pathlib.Path
         The directory.
+    principal : str, optional
+        Whoever opens it, for whom it then shows only what was granted; see `Lake.as_principal`. By default an owner.
+    groups : sequence of str
+        The groups that the principal is a member of.
 
     Returns
     -------
-    Lake
+    Lake or Session
+        A session if there is a principal.
 
     Raises
     ------
@@ -61,10 +72,12 @@ def open(root: str | Path) -> Lake:
             f"ironlake.open: {str(path)!r} is a Delta table; open the directory that holds it, {str(path.parent)!r}, "
             "or read the table with lake_scan"
         )
-    return Lake(path)
+    if principal is None and groups:
+        raise ValueError(f"ironlake.open: groups is {groups!r}, but there is no principal to be a member of them")
+    return Lake(path) if principal is None else Lake(path).as_principal(principal, groups)
 
 
-class Lake:
+class Lake(GovernedLake):
     """The Delta tables in one directory; made by `ironlake.open`.
 
     In SQL every table is a view of its own name, and a statement always sees the newest version. A relation from

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ironlake.udf.engine import check_external_access
+
 from .log import FOLDER, Log, LogError, Segment, State, VersionError, replay
 from .protocol import check_readable, mapping_mode
 from .schema import logged_schema, physical_name
@@ -129,8 +131,11 @@ def usable_path(path: str | Path, where: str) -> Path:
     ------
     ValueError
         The path is a URL, or contains a character that deltalake or DuckDB would misread.
+    PermissionError
+        A function asks for it in a database without external access.
     """
     text = str(path)
+    check_external_access(f"{where}the path {text!r}")
     if "://" in text:
         raise ValueError(f"{where}{text!r} is a URL; expected a directory on a local disk")
     absolute = Path(text).expanduser().resolve()

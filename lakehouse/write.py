@@ -74,8 +74,25 @@ def write(
 
 def _create(path: Path, rows: pa.RecordBatchReader, schema: pa.Schema, partitions: list[str], mode: Mode) -> int:
     """Write the files of a new table and commit them as its first version."""
-    storage = Storage.of(str(path))
     files = write_files(path, rows, schema, partitions)
+    parameters = {"mode": _TOLD[mode], "partitionBy": partitions}
+    actions = [*_first_actions(schema, partitions), *(add_action(file) for file in files)]
+    storage = Storage.of(str(path))
+    if create_table(storage, "CREATE TABLE AS SELECT", parameters, actions):
+        return 0
+    for file in files:
+        storage.remove(file.path)
+    raise ConflictError("another writer created the table meanwhile; try again")
+
+
+def create_empty(path: Path, schema: pa.Schema, where: str) -> None:
+    """Make a table without rows, unless another writer does."""
+    with telling(where):
+        create_table(Storage.of(str(path)), "CREATE TABLE", {}, _first_actions(schema, []))
+
+
+def _first_actions(schema: pa.Schema, partitions: list[str]) -> list[dict[str, Any]]:
+    """What a new table is."""
     protocol: dict[str, Any] = {"minReaderVersion": 1, "minWriterVersion": 2}
     metadata = {
         "id": str(uuid.uuid4()),
@@ -85,14 +102,7 @@ def _create(path: Path, rows: pa.RecordBatchReader, schema: pa.Schema, partition
         "configuration": {},
         "createdTime": time.time_ns() // 1_000_000,
     }
-    actions = [{"protocol": with_features(protocol, _features(schema))}, {"metaData": metadata}]
-    actions += [add_action(file) for file in files]
-    parameters = {"mode": _TOLD[mode], "partitionBy": partitions}
-    if create_table(storage, "CREATE TABLE AS SELECT", parameters, actions):
-        return 0
-    for file in files:
-        storage.remove(file.path)
-    raise ConflictError("another writer created the table meanwhile; try again")
+    return [{"protocol": with_features(protocol, _features(schema))}, {"metaData": metadata}]
 
 
 def _commit(
@@ -117,7 +127,8 @@ def _commit(
         elif mode == "overwrite":
             for index in range(len(table.files)):
                 change.remove(index)
-        files = change.write(rows, {} if predicate is None else {f"the predicate {predicate!r}": predicate})
+        rules = {} if predicate is None else {f"the predicate {predicate!r}": predicate}
+        files = change.write(rows, rules, dropping=True)
         change.metrics |= {"numFiles": len(files), "numOutputBytes": sum(file.size for file in files)}
         return change.commit()
 
