@@ -2,6 +2,8 @@
 
 from . import column_procedures, curves, functions, kept_rows, procedures, table_procedures, traces
 from .convert import convert
+from .governance import functions as governance_functions
+from .governance.expectations import ExpectationWarning
 from .lake import Lake
 from .opening import open
 from .rules import ConstraintError
@@ -15,9 +17,11 @@ __all__ = [
     "convert",
     "ConflictError",
     "ConstraintError",
+    "ExpectationWarning",
     "column_procedures",
     "curves",
     "functions",
+    "governance_functions",
     "kept_rows",
     "procedures",
     "table_procedures",

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .errors import telling
+from .governance.expectations import conditions
 from .protocol import FeatureError, check_writable, with_features
 from .pruning import check_predicate
 from .rules import CONSTRAINT, ConstraintError, check_rows, expressions
@@ -191,7 +192,7 @@ def _check_column(snapshot: Snapshot, name: str) -> None:
 def _check_unused(snapshot: Snapshot, name: str) -> None:
     """Refuse to touch a column that a rule of the table speaks of."""
     others = ", ".join(f"NULL AS {quote_name(each)}" for each in snapshot.schema.names if each != name) or "1"
-    for told, rule in expressions(snapshot).items():
+    for told, rule in (expressions(snapshot) | conditions(snapshot)).items():
         if _needs(rule, others):
             raise ConstraintError(f"{told} needs the column {name!r}")
 

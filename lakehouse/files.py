@@ -97,7 +97,7 @@ def write_files(
 
     storage.prepare(folder)
     token = uuid.uuid4().hex
-    query = _select(rows.schema.names, schema, mapped, computed or {})
+    query = select_rows(rows.schema.names, schema, mapped, computed or {})
     options = [f"FILENAME_PATTERN 'part-{token}-{{i}}'", f"FILE_SIZE_BYTES {file_bytes}", "OVERWRITE_OR_IGNORE"]
     options += ["FORMAT parquet", "RETURN_STATS"]
     if partitions:
@@ -134,8 +134,8 @@ def write_files(
     return files
 
 
-def _select(present: list[str], schema: pa.Schema, mapped: bool, computed: Mapping[str, str]) -> str:
-    """The SELECT of the rows as the files have them."""
+def select_rows(present: list[str], schema: pa.Schema, mapped: bool, computed: Mapping[str, str]) -> str:
+    """The SELECT of rows that DuckDB knows as ``ironlake_rows``, as the files have them."""
     columns = []
     for field in schema:
         name = quote_name(field.name)

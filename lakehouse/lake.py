@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import overview
 from .attach import attach, check_view, show
 from .catalog import Catalog, checked
+from .governance.owner import GovernedLake
 from .snapshot import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _MODES = ("error", "append", "overwrite")
 
 
-class Lake:
+class Lake(GovernedLake):
     """The Delta tables in one directory; made by `ironlake.open`.
 
     In SQL every table is a view of its own name, and a statement always sees the newest version. A relation from

@@ -290,9 +290,8 @@ def read_state(storage: Storage, segment: Segment, files: Segment, select: str, 
                 domains[action["domain"]] = None if action.get("removed") else action.get("configuration")
             else:
                 newest[kind] = action
-    for kind, action in newest.items():
-        if not action:
-            raise LogError(f"the log has no {kind} action up to version {segment.version}")
+    for missing in (kind for kind, action in newest.items() if not action):
+        raise LogError(f"the log has no {missing} action up to version {segment.version}")
     return State(
         newest["protocol"], newest["metaData"], found, transactions,
         {name: text for name, text in domains.items() if text is not None},

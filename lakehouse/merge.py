@@ -131,6 +131,13 @@ class Merge:
                 told = apply(change, connection, marks_rows(snapshot, deletion_vectors))
                 return {"version": change.commit(), **told}
 
+    def expressions(self) -> list[str]:
+        """All SQL that it was given."""
+        given = [self._on] if isinstance(self._on, str) else []
+        for clause in self._clauses:
+            given += [*([] if clause.condition is None else [clause.condition]), *(clause.values or {}).values()]
+        return given
+
     def _add(
         self, found: str, condition: str | None, kind: str, values: Mapping[str, str] | None, whole: bool = False
     ) -> Merge:

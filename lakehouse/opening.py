@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from .errors import telling
 from .lake import Lake
 from .snapshot import is_table
 from .storage import Storage
 
+if TYPE_CHECKING:
+    from .governance.session import Session
 
-def open(root: str | Path, storage_options: Mapping[str, Any] | None = None) -> Lake:
+
+@overload
+def open(root: str | Path, storage_options: Mapping[str, Any] | None = None) -> Lake: ...
+@overload
+def open(
+    root: str | Path,
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    principal: str,
+    groups: Sequence[str] = (),
+) -> Session: ...
+def open(
+    root: str | Path,
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    principal: str | None = None,
+    groups: Sequence[str] = (),
+) -> Lake | Session:
     """Open a lake: a directory that holds one Delta table in each subdirectory.
 
     Nothing is created until the first write, so the directory need not exist.
@@ -27,9 +46,15 @@ def open(root: str | Path, storage_options: Mapping[str, Any] | None = None) -> 
         ``AWS_ENDPOINT_URL``; what is not given comes from variables of the environment of these names. This process
         then uses them for all that is below `root`, in SQL functions that take a path too.
 
+    principal : str, optional
+        Whoever opens it, for whom it then shows only what was granted; see `Lake.as_principal`. By default an owner.
+    groups : sequence of str
+        The groups that the principal is a member of.
+
     Returns
     -------
-    Lake
+    Lake or Session
+        A session if there is a principal.
 
     Raises
     ------
@@ -60,4 +85,6 @@ def open(root: str | Path, storage_options: Mapping[str, Any] | None = None) -> 
                 f"{storage.root!r} is a Delta table; open the directory that holds it, {storage.parents[0].root!r}, "
                 "or read the table with lake_scan"
             )
-    return Lake(storage)
+    if principal is None and groups:
+        raise ValueError(f"ironlake.open: groups is {groups!r}, but there is no principal to be a member of them")
+    return Lake(storage) if principal is None else Lake(storage).as_principal(principal, groups)

@@ -396,13 +396,18 @@ def _constant(node: dict[str, Any]) -> str | None:
     if node["class"] == "CAST":
         inner, type_ = _constant(node["child"]), node["type_expr"].get("type_name")
         return f"CAST({inner} AS {type_})" if inner and type_ in _CASTS else None
-    if node["class"] == "FUNCTION" and node["function_name"] == "-" and len(node["children"]) == 1:
-        inner = _constant(node["children"][0])
+    if node["class"] == "FUNCTION" and node["function_name"] == "-" and len(arguments(node)) == 1:
+        inner = _constant(arguments(node)[0])
         return f"(-{inner})" if inner and inner[0].isdigit() else None
     literal = node.get("literal") or {}
     if literal.get("kind") == "STRING":
         return quote_text(literal["text"])
     return literal["text"] if literal.get("kind") in ("INTEGER", "NUMERIC", "BOOLEAN") else None
+
+
+def arguments(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """The arguments of a call, which versions of DuckDB tell of in different ways."""
+    return [each.get("expression", each) for each in node.get("arguments", node.get("children", []))]
 
 
 def _comparable(type_: pa.DataType, value: str) -> bool:

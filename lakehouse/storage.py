@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from ironlake.udf.engine import check_external_access
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -76,10 +78,13 @@ class Storage(abc.ABC):
             The path contains a character that deltalake or DuckDB would misread, or the URL is of an unknown kind.
         ImportError
             The library that reaches object stores is not installed.
+        PermissionError
+            A function asks for it in a database without external access.
         """
         if isinstance(root, Storage):
             return root
         text = str(root)
+        check_external_access(f"{where}the path {text!r}")
         if text.startswith("file:"):
             text = unquote("/" + text.removeprefix("file:").lstrip("/"))
         plain = text if "://" in text else str(Path(text).expanduser().resolve())

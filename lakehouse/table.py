@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .files import FILE_BYTES
+from .governance.owner import GovernedTable
 from .snapshot import Snapshot, open_snapshot
 from .storage import Storage
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from .optimize import Curve
 
 
-class Table:
+class Table(GovernedTable):
     """A Delta table, always at its newest version; ``lake["sales"]``, or `Table` of a path.
 
     Parameters

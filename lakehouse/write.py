@@ -86,6 +86,12 @@ def _create(storage: Storage, rows: pa.RecordBatchReader, schema: pa.Schema, par
         raise
 
 
+def create_empty(storage: Storage, schema: pa.Schema, where: str) -> None:
+    """Make a table without rows, unless another writer does."""
+    with telling(where):
+        create_table(storage, "CREATE TABLE", {}, table_actions(schema, []))
+
+
 def table_actions(schema: pa.Schema, partitions: list[str]) -> list[dict[str, Any]]:
     """What the first commit of a table says of it: its protocol and its metadata."""
     protocol: dict[str, Any] = {"minReaderVersion": 1, "minWriterVersion": 2}
@@ -122,7 +128,8 @@ def _commit(
         elif mode == "overwrite":
             for index in range(len(table.files)):
                 change.remove(index)
-        files = change.write(rows, {} if predicate is None else {f"the predicate {predicate!r}": predicate})
+        rules = {} if predicate is None else {f"the predicate {predicate!r}": predicate}
+        files = change.write(rows, rules, dropping=True)
         if any("cdc" in action for action in change.actions):
             inserted = f"SELECT *, 'insert' AS _change_type FROM ({scan_sql(change.after(files))})"
             change.feed(connection.sql(inserted).to_arrow_reader(BATCH_ROWS))

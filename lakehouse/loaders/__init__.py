@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ironlake.sql import trace_columns
+from ironlake.udf.engine import check_external_access
 from ironlake.udf.engine.declaration import closest
 
 from . import chrome, delta_log, mlflow, mllog, progress, spark, tables
@@ -41,7 +42,10 @@ def read_log(
         errors of the stream.
     FileNotFoundError
         There is no file at `path`.
+    PermissionError
+        A function asks for it in a database without external access.
     """
+    check_external_access(f"the path {path!r}")
     trace_columns(trace)
     found = LOADERS.get(loader) if loader is not None else _usual(trace, path)
     if found is None:

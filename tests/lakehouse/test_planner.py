@@ -171,11 +171,12 @@ def test_new_versions(tmp_path):
         relation, old = con.sql("SELECT sum(x) FROM t WHERE x > 0"), lake.table("t").filter("x > 0")
         con.execute("PREPARE p AS SELECT sum(x) FROM t WHERE x > $1")
         assert relation.fetchall() == con.execute("EXECUTE p(0)").fetchall() == [(1,)]
-        pinned = lake.attach(con, pinned=["t"])
+        fixed = lake.at()
+        fixed.attach(con, None)
         lake.write("t", duckdb.sql("SELECT 20 AS x"), mode="append")
-        assert pinned == {"t": 0}
+        assert fixed.versions() == {"t": 0}
         assert con.sql("SELECT sum(x) FROM t WHERE x > 0").fetchall() == old.aggregate("sum(x)").fetchall() == [(1,)]
-        lake.attach(con)
+        lake.attach(con, None)
         assert con.execute("EXECUTE p(0)").fetchall() == con.sql("SELECT sum(x) FROM t").fetchall() == [(21,)]
 
 

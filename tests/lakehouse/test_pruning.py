@@ -144,6 +144,7 @@ def test_reasons(table):
         "s LIKE '%zz'",
         "day::VARCHAR = 'x'",
         "i > random() * 1e9",
+        "i > 5 - d",
     ],
 )
 def test_what_is_not_understood_keeps_all_files(table, text):
