@@ -172,7 +172,34 @@ def _weigh(model: Any, predicted: Any, seen: Any, count: int, noise: Any, factor
 
 
 @njit(**_COMPILED)
-def filter_rows(y: Any, model: Any, keep: bool, means: Any, covs: Any) -> tuple[float, int]:
+def filter_series(
+    starts: Any, y: Any, model: Any, keep: bool, means: Any, covs: Any, logliks: Any
+) -> tuple[int, bool]:
+    """`_filter_rows` of many series: series i has the rows from ``starts[i]`` to ``starts[i + 1]``.
+
+    Returns
+    -------
+    the row of its series whose innovation covariance is not positive definite, or -1, and whether all that came out is
+    finite.
+    """
+    finite = True
+    for series in range(len(starts) - 1):
+        first, last = starts[series], starts[series + 1]
+        kept = (first, last) if keep else (0, 0)
+        loglik, failed = _filter_rows(
+            y[first:last], model, keep, means[kept[0] : kept[1]], covs[kept[0] : kept[1]]
+        )
+        if failed >= 0:
+            return failed, finite
+        logliks[series] = loglik
+        finite = finite and math.isfinite(loglik)
+        if keep and last > first:
+            finite = finite and np.isfinite(means[last - 1]).all() and np.isfinite(covs[last - 1]).all()
+    return -1, finite
+
+
+@njit(**_COMPILED)
+def _filter_rows(y: Any, model: Any, keep: bool, means: Any, covs: Any) -> tuple[float, int]:
     """Kalman filter: predict ``m = A m, P = A P A' + Q``, then update with the components that are not missing.
 
     The update is ``m += K r``, ``P = (I - K C) P (I - K C)' + K R K'`` (Joseph) for the innovation ``r = y - C m``,
@@ -251,7 +278,15 @@ def _squared_length(factor: Any, size: int, vector: Any) -> float:
 
 
 @njit(**_COMPILED)
-def smooth_rows(model: Any, means: Any, covs: Any) -> None:
+def smooth_series(starts: Any, model: Any, means: Any, covs: Any) -> None:
+    """`_smooth_rows` of many series: series i has the rows from ``starts[i]`` to ``starts[i + 1]``."""
+    for series in range(len(starts) - 1):
+        first, last = starts[series], starts[series + 1]
+        _smooth_rows(model, means[first:last], covs[first:last])
+
+
+@njit(**_COMPILED)
+def _smooth_rows(model: Any, means: Any, covs: Any) -> None:
     """Rauch-Tung-Striebel smoother, backwards and in place over the filter's estimates.
 
     With ``G = P A' (A P A' + Q)^-1`` it is ``m += G (m_next - A m)`` and, in a form that cannot lose definiteness,
