@@ -134,7 +134,9 @@ def test_many_groups_in_one_call(con):
     rows = "(SELECT i % 5 AS k, CASE WHEN i % 2 = 0 THEN 'é' || i END AS s, range(i) AS l FROM range(12) t(i))"
     query = f"SELECT k, spans(s, l), spans(s, l, {{'factor': 1 + k % 2}}), spans(s, l) FILTER (k > 3) FROM {rows}"
     found = con.execute(f"{query} GROUP BY k ORDER BY k").fetchall()
-    lengths = [(k, len(range(k, 12, 5)), sum(i % 2 == 0 for i in range(k, 12, 5)), sum(range(k, 12, 5))) for k in range(5)]
+    lengths = [
+        (k, len(range(k, 12, 5)), sum(i % 2 == 0 for i in range(k, 12, 5)), sum(range(k, 12, 5))) for k in range(5)
+    ]
     assert found == [
         (k, [n, total, 1], [n, total, 1] if k % 2 == 0 else None if n > 1 else [n, total, 2], [n, total, 1] if k > 3 else None)
         for k, _, n, total in lengths

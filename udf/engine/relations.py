@@ -155,9 +155,7 @@ def _column(values: list[Any], type_: pa.DataType) -> pa.Array:
     )
 
 
-def _rows(
-    overload: Overload, states: list[int]
-) -> tuple[np.ndarray[Any, Any], int, Callable[[], list[pa.Array]]]:
+def _rows(overload: Overload, states: list[int]) -> tuple[np.ndarray[Any, Any], int, Callable[[], list[pa.Array]]]:
     """The rows that states collected, end to end: where each state's start, the longest array, and all columns."""
     collector = Collector.of(overload.arguments)
     count, pointers = len(states), (c_int64 * len(states))(*states)
@@ -166,7 +164,9 @@ def _rows(
 
     def gather(name: str, target: int) -> None:
         width, place = NUMBERS[attributes[name].number.name], attributes[name].offset
-        _gather(overload.code["gather"])(ctypes.addressof(pointers), count, place, width, starts[name].ctypes.data, target)
+        _gather(overload.code["gather"])(
+            ctypes.addressof(pointers), count, place, width, starts[name].ctypes.data, target
+        )
 
     def columns() -> list[pa.Array]:
         arrays = {}

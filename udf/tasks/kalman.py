@@ -75,8 +75,8 @@ def kalman_filter(
     Raises
     ------
     InvalidInputException
-        If y is NaN, infinite or of changing length, t is NULL, options do not fit together or are no covariances, or numbers
-        grow beyond what DOUBLE holds.
+        If y is NaN, infinite or of changing length, t is NULL, options do not fit together or are no covariances, or
+        numbers grow beyond what DOUBLE holds.
 
     References
     ----------
@@ -92,6 +92,7 @@ def kalman_filter(
     SELECT kalman_filter(i * i, {'A': [[1, 1], [0, 1]], 'C': [1, 0], 'Q': [0.01, 0.1]} ORDER BY i)[-1].mean AS trend
     FROM range(20) t(i);
     """
+
     def estimated(starts: np.ndarray, y: pa.Array) -> pa.Array:
         rows = _observations(y, C, R)
         means, covs, _ = _filtered(starts, rows, _state_space(rows.shape[1], A, C, Q, R, m0, P0))
@@ -244,9 +245,7 @@ def _filtered(
     return means, covs, logliks
 
 
-def _minimise(
-    rows: np.ndarray, model: StateSpace, precision: np.ndarray, means: np.ndarray, covs: np.ndarray
-) -> None:
+def _minimise(rows: np.ndarray, model: StateSpace, precision: np.ndarray, means: np.ndarray, covs: np.ndarray) -> None:
     below = -precision @ model.A
     if not minimise(rows, model, precision, below, -model.A.T @ below, means, covs):
         raise ValueError(
@@ -298,9 +297,7 @@ def _in_order(starts: np.ndarray, y: pa.Array, t: pa.Array | None) -> pa.Array:
     return y.take(pa.array(np.lexsort((times, np.repeat(np.arange(len(starts) - 1), np.diff(starts))))))
 
 
-def _of_equal_width(
-    function: Callable[[np.ndarray, pa.Array], pa.Array], starts: np.ndarray, y: pa.Array
-) -> pa.Array:
+def _of_equal_width(function: Callable[[np.ndarray, pa.Array], pa.Array], starts: np.ndarray, y: pa.Array) -> pa.Array:
     """What a function of series whose rows have the same length gives for series that may differ from each other."""
     import pyarrow as pa
 
