@@ -140,19 +140,22 @@ def _values(overload: Overload, record: int, states: list[int], type_: pa.DataTy
 
 
 def _column(values: list[Any], type_: pa.DataType) -> pa.Array:
-    """Values as an Arrow array; lists that are Arrow's already are put end to end, not taken apart."""
+    """Values as an Arrow array; lists that are Arrow's already, in STRUCTs too, are put end to end, not taken apart."""
     import pyarrow as pa
 
+    empty = pa.array([value is None for value in values])
+    if pa.types.is_struct(type_) and all(value is None or isinstance(value, dict) for value in values):
+        fields = [type_.field(index) for index in range(type_.num_fields)]
+        given = [value or {} for value in values]
+        children = [_column([value.get(each.name) for value in given], each.type) for each in fields]
+        return pa.StructArray.from_arrays(children, fields=fields, mask=empty)
     lists = [value.values if isinstance(value, pa.ListScalar) else value for value in values]
-    if all(value is None for value in lists) or not all(
-        value is None or isinstance(value, pa.Array) for value in lists
-    ):
+    arrays = [value for value in lists if isinstance(value, pa.Array)]
+    if not arrays or not pa.types.is_list(type_) or len(arrays) + empty.true_count < len(lists):
         return pa.array(values, type_)
     lengths = [0 if value is None else len(value) for value in lists]
-    content = pa.concat_arrays([value for value in lists if value is not None]).cast(type_.value_type)
-    return pa.ListArray.from_arrays(
-        pa.array(np.cumsum([0, *lengths]), pa.int32()), content, mask=pa.array([value is None for value in lists])
-    )
+    content = pa.concat_arrays(arrays).cast(type_.value_type)
+    return pa.ListArray.from_arrays(pa.array(np.cumsum([0, *lengths]), pa.int32()), content, mask=empty)
 
 
 def _rows(overload: Overload, states: list[int]) -> tuple[np.ndarray[Any, Any], int, Callable[[], list[pa.Array]]]:
