@@ -17,6 +17,7 @@ from llvmlite import binding as llvm
 from numba import cfunc
 from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.cpu import CPUContext
 from numba.core.dispatcher import Dispatcher
 
 
@@ -31,7 +32,7 @@ class ObjectCode(NamedTuple):
 def compile_callback(function: Callable[..., Any], signature: str) -> ObjectCode:
     """Compile a Python function and what it calls to the object code of a C callback."""
     with global_compiler_lock:
-        with _front_end_only():
+        with _front_end_only(function.__qualname__):
             callback: Any = cfunc(signature)(function)
         library = callback._library
         library._final_module = _with_recursion(library._final_module)
@@ -73,12 +74,24 @@ _UNRESOLVED = ".numba.unresolved$"
 
 
 @contextlib.contextmanager
-def _front_end_only() -> Iterator[None]:
-    """Leave what is compiled in the block as linked, unoptimised modules without machine code.
+def _front_end_only(callback: str) -> Iterator[None]:
+    """Leave what is compiled in the block as linked modules without machine code, tidied one function at a time.
 
+    Only the callback gets the wrapper that C calls; Numba gives one, and one for Python, to every function.
     Python does not find such code where it calls one of the functions: it asks for the function to be compiled, and
     `_compile` then forgets the code that is none.
     """
+
+    def tidy(library: Any, module: Any) -> None:
+        module.data_layout = library._codegen._data_layout
+        manager, builder = library._codegen._function_pass_manager()
+        for function in module.functions:
+            if not function.is_declaration:
+                manager.run(function, builder)
+
+    def create_cfunc_wrapper(context: Any, library: Any, description: Any, *call: Any) -> None:
+        if description.qualname == callback:
+            _numbas_cfunc_wrapper(context, library, description, *call)
 
     def finalize(library: Any) -> None:
         for linked in dict.fromkeys(library._linking_libraries):
@@ -93,6 +106,9 @@ def _front_end_only() -> Iterator[None]:
         _environments[name] = environment
 
     patches: list[tuple[type, str, Callable[..., Any]]] = [
+        (CPUContext, "create_cfunc_wrapper", create_cfunc_wrapper),
+        (CPUContext, "create_cpython_wrapper", lambda context, *call, **settings: None),
+        (JITCodeLibrary, "_optimize_functions", tidy),
         (JITCodeLibrary, "finalize", finalize),
         (JITCodeLibrary, "get_pointer_to_function", lambda library, name: library._ensure_finalized() or 0),
         (JITCPUCodegen, "set_env", set_env),
@@ -112,6 +128,7 @@ def _front_end_only() -> Iterator[None]:
 #: Functions of which some code has no machine code.
 _without_code: weakref.WeakSet[Any] = weakref.WeakSet()
 _numbas_compile = Dispatcher.compile
+_numbas_cfunc_wrapper = CPUContext.create_cfunc_wrapper
 
 
 def _compile(dispatcher: Any, signature: Any) -> Any:
