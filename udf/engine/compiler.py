@@ -35,6 +35,7 @@ def compile_callback(function: Callable[..., Any], signature: str) -> ObjectCode
         with _front_end_only(function.__qualname__):
             callback: Any = cfunc(signature)(function)
         library = callback._library
+        _add_wrappers(library)
         library._final_module = _with_recursion(library._final_module)
         library._optimize_final_module()
         module = library._final_module
@@ -45,6 +46,19 @@ def compile_callback(function: Callable[..., Any], signature: str) -> ObjectCode
         used = {variable.name for variable in module.global_variables}
         kept = [(name, list(environment.consts)) for name, environment in _environments.items() if name in used]
         return ObjectCode(callback.native_name, library._codegen._tm.emit_object(module), kept)
+
+
+#: What adds a function's wrapper for C to a library, by the wrapper's name.
+_wrappers: dict[str, Callable[[Any], None]] = {}
+
+
+def _add_wrappers(library: Any) -> None:
+    """Make the wrappers for C of functions that are used as values, such as those of a tuple."""
+    names = [item.name for item in library._final_module.functions if item.is_declaration]
+    for name in filter(_wrappers.__contains__, names):
+        made = library._codegen.create_library(name)
+        _wrappers[name](made)
+        library._final_module.link_in(made._final_module)
 
 
 #: What compiled functions refer to, by the name of the variable they find it in; callbacks share functions.
@@ -77,7 +91,8 @@ _UNRESOLVED = ".numba.unresolved$"
 def _front_end_only(callback: str) -> Iterator[None]:
     """Leave what is compiled in the block as linked modules without machine code, tidied one function at a time.
 
-    Only the callback gets the wrapper that C calls; Numba gives one, and one for Python, to every function.
+    Numba gives every function a wrapper for C and one for Python; here only the callback gets the one for C, and
+    later each function that is used as a value.
     Python does not find such code where it calls one of the functions: it asks for the function to be compiled, and
     `_compile` then forgets the code that is none.
     """
@@ -92,6 +107,9 @@ def _front_end_only(callback: str) -> Iterator[None]:
     def create_cfunc_wrapper(context: Any, library: Any, description: Any, *call: Any) -> None:
         if description.qualname == callback:
             _numbas_cfunc_wrapper(context, library, description, *call)
+        _wrappers[description.llvm_cfunc_wrapper_name] = lambda into: _numbas_cfunc_wrapper(
+            context, into, description, *call
+        )
 
     def finalize(library: Any) -> None:
         for linked in dict.fromkeys(library._linking_libraries):
