@@ -278,7 +278,8 @@ def read_state(storage: Storage, segment: Segment, files: Segment, select: str, 
         told = str(error).splitlines()[0].split(": ", 1)[-1]
         raise LogError(f"a file of the log is damaged: {told}") from error
     newest: dict[str, Any] = {"protocol": before.protocol, "metaData": before.metadata}
-    transactions, domains = dict(before.transactions), dict(before.domains)
+    transactions = dict(before.transactions)
+    domains: dict[str, str | None] = dict(before.domains)
     for row in others:
         for kind, text in zip(OTHERS, row, strict=True):
             action = json.loads(text) if text else None

@@ -52,7 +52,15 @@ _lock = threading.Lock()
 
 
 def remember(root: str, options: Mapping[str, Any]) -> None:
-    """Use options for all that is below a URL, in this process, and in the bucket where there are no other ones."""
+    """Use options for all that is below a URL, in this process, and in the bucket where there are no other ones.
+
+    Raises
+    ------
+    ValueError
+        There is no such option.
+    """
+    url = urlsplit(root)
+    _client(f"{url.scheme}://{url.netloc}", tuple(sorted(options.items())))
     _options.pop(root, None)
     _options[root] = dict(options)
 

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-from ironlake.udf.engine import Database, table
+from ironlake.udf.engine import Database, check_external_access, table
 from ironlake.udf.engine.options import as_mapping
 from ironlake.udf.engine.sqltypes import ANY
 
@@ -29,6 +29,7 @@ def procedure(*metrics: str) -> Callable[[Callable[..., dict[str, int]]], Any]:
         def body(**arguments: Any) -> pa.RecordBatchReader:
             import pyarrow as pa
 
+            check_external_access(f"the path {arguments['path']!r}")
             schema = pa.schema([(name, pa.int64()) for name in ("version", *metrics)])
 
             def row() -> Iterator[pa.RecordBatch]:
@@ -122,6 +123,7 @@ def delta_write(
 
     if predicate is not None and mode != "overwrite":
         raise ValueError(f"argument predicate says which rows mode 'overwrite' replaces; the mode is {mode!r}")
+    storage = Storage.of(path)
     rows, count = database.rows(query), 0
 
     def counted() -> Iterator[pa.RecordBatch]:
@@ -131,7 +133,7 @@ def delta_write(
             yield batch
 
     data = pa.RecordBatchReader.from_batches(rows.schema, counted())
-    version = write(Storage.of(path), data, mode, partition_by, "", merge_schema, predicate)
+    version = write(storage, data, mode, partition_by, "", merge_schema, predicate)
     return {"version": version, "rows_written": count}
 
 
@@ -251,5 +253,6 @@ def delta_merge(
     from .merge_clauses import add_clauses
     from .storage import Storage
 
-    merge = Merge(Storage.of(path), database.rows(query), on, "")
+    storage = Storage.of(path)
+    merge = Merge(storage, database.rows(query), on, "")
     return add_clauses(merge, clauses).execute(deletion_vectors=deletion_vectors)

@@ -146,7 +146,7 @@ def _front_end_only(callback: str) -> Iterator[None]:
 #: Functions of which some code has no machine code.
 _without_code: weakref.WeakSet[Any] = weakref.WeakSet()
 _numbas_compile = Dispatcher.compile
-_numbas_cfunc_wrapper = CPUContext.create_cfunc_wrapper
+_numbas_cfunc_wrapper: Any = CPUContext.create_cfunc_wrapper
 
 
 def _compile(dispatcher: Any, signature: Any) -> Any:
