@@ -66,7 +66,7 @@ def run_peers(connection: duckdb.DuckDBPyConnection, rows: int) -> None:
     cases = {"filterpy, filter": filterpy, "pykalman, filter": lambda: model.filter(y)}
     cases["pykalman, smooth"] = lambda: model.smooth(y)
     for name in ("kalman_filter", "kalman_smooth", "kalman_loglik"):
-        query = f"SELECT {name}(y, {OPTIONS} ORDER BY t) FROM short"
+        query = f"SELECT {name}(y, {OPTIONS}, t) FROM short"
         cases[name] = lambda query=query: connection.execute(f"CREATE OR REPLACE TABLE result AS {query}")
 
     check(connection, filterpy()[0])
@@ -97,6 +97,9 @@ def main() -> None:
         "list(y ORDER BY t)": "list(y ORDER BY t)",
         "kalman_loglik, rows in order": f"kalman_loglik(y, {OPTIONS})",
         "kalman_filter, rows in order": f"kalman_filter(y, {OPTIONS})",
+        "kalman_loglik, by t": f"kalman_loglik(y, {OPTIONS}, t)",
+        "kalman_filter, by t": f"kalman_filter(y, {OPTIONS}, t)",
+        "kalman_smooth, by t": f"kalman_smooth(y, {OPTIONS}, t)",
         "kalman_loglik, ORDER BY": f"kalman_loglik(y, {OPTIONS} ORDER BY t)",
         "kalman_filter, ORDER BY": f"kalman_filter(y, {OPTIONS} ORDER BY t)",
         "kalman_smooth, ORDER BY": f"kalman_smooth(y, {OPTIONS} ORDER BY t)",

@@ -17,6 +17,7 @@ if not (Path(__file__).parent / "udf").is_dir():
     __path__.append(str(Path(__file__).parent.parent))
 
 from ironlake.lakehouse import Lake, open
+from ironlake.rdd import functions as rdd_functions  # noqa: F401 - declares its functions
 from ironlake.udf import engine, tasks  # noqa: F401 - declares its functions
 from ironlake.udf.engine import aggregate, functions, relation, scalar, table
 from ironlake.udf.tasks import task

@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 
 LakeOption = Annotated[
-    Path | None, typer.Option("--lake", metavar="DIR", help="Directory of Delta tables; each becomes a view.")
+    str | None, typer.Option("--lake", metavar="DIR", help="Directory or URL of Delta tables; each becomes a view.")
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the result.")]
 
@@ -79,7 +79,7 @@ def run(
         _run_statements(file.read_text(encoding="utf-8"), lake, form, f"{file}, ")
 
 
-def _run_statements(text: str, lake: Path | None, form: Format, place: str | None = None) -> None:
+def _run_statements(text: str, lake: str | None, form: Format, place: str | None = None) -> None:
     """Run SQL statements in a new database; errors name the statement by `place` and its number."""
     connection = _connect(lake)
     for number, statement in enumerate(connection.extract_statements(text), 1):
@@ -141,12 +141,12 @@ def version() -> None:
     typer.echo(f"ironlake {ironlake.__version__}, duckdb {duckdb.__version__}, python {python}")
 
 
-def _connect(lake: Path | None) -> DuckDBPyConnection:
+def _connect(lake: str | None) -> DuckDBPyConnection:
     """A new database, with the views of a lake if one is given."""
     if lake is None:
         return ironlake.connect()
-    if not lake.exists():
-        raise FileNotFoundError(f"--lake: the directory {str(lake)!r} does not exist")
+    if "://" not in lake and not Path(lake).exists():
+        raise FileNotFoundError(f"--lake: the directory {lake!r} does not exist")
     return ironlake.open(lake).connect()
 
 

@@ -141,7 +141,8 @@ def run(directory: str | Path, force: bool, console: Console) -> Lake:
 
 def _refuse_other_files(lake: Lake) -> None:
     """Keep away from a directory that holds anything but an earlier demo."""
-    entries = sorted(child.name for child in lake.root.iterdir()) if lake.root.is_dir() else []
+    root = Path(lake.root)
+    entries = sorted(child.name for child in root.iterdir()) if root.is_dir() else []
     ours = {step.table for step in steps(Path())} & set(lake.tables())
     if others := [name for name in entries if name not in ours]:
         raise FileExistsError(
@@ -160,7 +161,7 @@ def _report(lake: Lake, seconds: float, console: Console) -> None:
     console.print(f"[bold]{right} of {count} test images recognised ({right / count:.1%})[/bold] in {seconds:.1f} s\n")
     console.print(lake)
     console.print("\nTry next:")
-    shown = _shown(lake.root)
+    shown = _shown(Path(lake.root))
     for query in (
         "SELECT digit, predicted, count(*) FROM predictions WHERE digit <> predicted GROUP BY ALL ORDER BY ALL",
         "SELECT name, model.n, model.epochs, model.loss FROM models",

@@ -1,9 +1,29 @@
 """Delta tables: a directory of them as one database (`Lake`), each by itself (`Table`), and their scan in SQL."""
 
-from . import curves, functions, kept_rows
-from .lake import Lake, open
+from . import column_procedures, curves, functions, kept_rows, procedures, table_procedures, traces
+from .convert import convert
+from .governance import functions as governance_functions
+from .governance.expectations import ExpectationWarning
+from .lake import Lake
+from .opening import open
 from .rules import ConstraintError
 from .table import Table
 from .transaction import ConflictError
 
-__all__ = ["open", "Lake", "Table", "ConflictError", "ConstraintError", "curves", "functions", "kept_rows"]
+__all__ = [
+    "open",
+    "Lake",
+    "Table",
+    "convert",
+    "ConflictError",
+    "ConstraintError",
+    "ExpectationWarning",
+    "column_procedures",
+    "curves",
+    "functions",
+    "governance_functions",
+    "kept_rows",
+    "procedures",
+    "table_procedures",
+    "traces",
+]

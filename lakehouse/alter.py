@@ -12,16 +12,16 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import telling
+from .governance.expectations import conditions
 from .protocol import FeatureError, check_writable, with_features
 from .pruning import check_predicate
 from .rules import CONSTRAINT, ConstraintError, check_rows, expressions
 from .schema import quote_name, schema_text, stored_schema
 from .snapshot import Snapshot, open_snapshot
-from .storage import database
+from .storage import Storage, database
 from .transaction import Transaction
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ _NEEDS = {
 _REFUSED = ("delta.enableRowTracking", "delta.enableIcebergCompatV1", "delta.enableIcebergCompatV2")
 
 
-def alter(path: Path, operation: str, where: str, edit: Callable[[Snapshot, Transaction], None]) -> int:
+def alter(storage: Storage, operation: str, where: str, edit: Callable[[Snapshot, Transaction], None]) -> int:
     """Commit a change of a table's metadata; the version made, or the newest if nothing changed."""
     with telling(where):
-        snapshot = open_snapshot(path, None, "")
+        snapshot = open_snapshot(storage, None, "")
         check_writable(snapshot.state.protocol, snapshot.state.metadata, "append")
         # All rows were looked at: a constraint holds for those that another writer adds meanwhile, too.
         with Transaction(snapshot, operation, "true") as change:
@@ -192,7 +192,7 @@ def _check_column(snapshot: Snapshot, name: str) -> None:
 def _check_unused(snapshot: Snapshot, name: str) -> None:
     """Refuse to touch a column that a rule of the table speaks of."""
     others = ", ".join(f"NULL AS {quote_name(each)}" for each in snapshot.schema.names if each != name) or "1"
-    for told, rule in expressions(snapshot).items():
+    for told, rule in (expressions(snapshot) | conditions(snapshot)).items():
         if _needs(rule, others):
             raise ConstraintError(f"{told} needs the column {name!r}")
 

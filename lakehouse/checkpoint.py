@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .log import FOLDER, actions_to_keep
 from .schema import quote_text
 from .snapshot import Snapshot, open_snapshot
-from .storage import database
+from .storage import Storage, database
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,14 +55,14 @@ def checkpoint(snapshot: Snapshot) -> int:
     return snapshot.version
 
 
-def checkpoint_if_due(path: Path, version: int, metadata: dict[str, Any]) -> None:
+def checkpoint_if_due(storage: Storage, version: int, metadata: dict[str, Any]) -> None:
     """Write a checkpoint of a version that was just committed, if it is time for one; the commit stands anyway."""
     try:
         interval = int((metadata.get("configuration") or {}).get("delta.checkpointInterval", INTERVAL))
         if interval > 0 and version % interval == 0:
-            checkpoint(open_snapshot(path, version, ""))
+            checkpoint(open_snapshot(storage, version, ""))
     except Exception as error:
-        warnings.warn(f"version {version} of {str(path)!r} has no checkpoint: {error}", stacklevel=2)
+        warnings.warn(f"version {version} of {storage.root!r} has no checkpoint: {error}", stacklevel=2)
 
 
 def retention_hours(configuration: dict[str, str]) -> float:

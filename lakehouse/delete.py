@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import telling
@@ -13,21 +12,21 @@ from .row_changes import apply, find, marks_rows
 from .rules import computed_columns
 from .schema import quote_name, sql_type
 from .snapshot import Snapshot, open_snapshot
-from .storage import scratch
+from .storage import Storage, scratch
 from .transaction import Transaction
 
 if TYPE_CHECKING:
     import duckdb
 
 
-def delete(path: Path, predicate: str | None, marking: bool | None, where: str) -> dict[str, int]:
-    """Delete rows of the table at `path`; see `Table.delete`.
+def delete(storage: Storage, predicate: str | None, marking: bool | None, where: str) -> dict[str, int]:
+    """Delete rows of a table; see `Table.delete`.
 
     `where` starts the error messages, such as ``"Table.delete('sales'): "``.
     """
     condition = "true" if predicate is None else predicate
-    with telling(where), scratch() as connection:
-        snapshot = open_snapshot(path, None, "")
+    with telling(where), scratch(storage) as connection:
+        snapshot = open_snapshot(storage, None, "")
         check_writable(snapshot.state.protocol, snapshot.state.metadata, "delete")
         check_predicate(snapshot, condition)
         find(connection, snapshot, condition, "delete")
@@ -37,12 +36,12 @@ def delete(path: Path, predicate: str | None, marking: bool | None, where: str) 
 
 
 def update(
-    path: Path, values: Mapping[str, str], predicate: str | None, marking: bool | None, where: str
+    storage: Storage, values: Mapping[str, str], predicate: str | None, marking: bool | None, where: str
 ) -> dict[str, int]:
-    """Change values in rows of the table at `path`; see `Table.update`."""
+    """Change values in rows of a table; see `Table.update`."""
     condition = "true" if predicate is None else predicate
-    with telling(where), scratch() as connection:
-        snapshot = open_snapshot(path, None, "")
+    with telling(where), scratch(storage) as connection:
+        snapshot = open_snapshot(storage, None, "")
         check_writable(snapshot.state.protocol, snapshot.state.metadata, "change")
         check_predicate(snapshot, condition)
         find(connection, snapshot, condition, "update", new_values(snapshot, values))

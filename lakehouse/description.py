@@ -45,11 +45,12 @@ def _infos(snapshot: Snapshot, names: list[str]) -> dict[int, dict[str, Any]]:
     """What the commits say of themselves, by version."""
     if not names:
         return {}
-    files = [snapshot.storage.locate(f"{FOLDER}/{name}") for name in names]
-    rows = database().execute(
-        r"SELECT regexp_extract(filename, '(\d{20})\.json$', 1)::BIGINT, commitInfo "
-        f"FROM {read_lines(snapshot.storage, files, {'commitInfo': 'JSON'})} WHERE commitInfo IS NOT NULL"
-    ).fetchall()  # fmt: skip
+    with snapshot.storage.nearby() as near:
+        files = near([snapshot.storage.locate(f"{FOLDER}/{name}") for name in names])
+        rows = database().execute(
+            r"SELECT regexp_extract(filename, '(\d{20})\.json$', 1)::BIGINT, commitInfo "
+            f"FROM {read_lines(files, {'commitInfo': 'JSON'})} WHERE commitInfo IS NOT NULL"
+        ).fetchall()  # fmt: skip
     return {version: json.loads(text) for version, text in rows}
 
 

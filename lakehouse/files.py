@@ -15,13 +15,14 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .schema import converted, field_id, physical_name, physical_type, quote_name, quote_text, sql_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from .storage import Storage
 
 #: Size at which a data file is full; readers take files apart by row groups, so bigger ones would gain nothing.
 FILE_BYTES = 128_000_000
@@ -56,7 +57,7 @@ class DataFile:
 
 
 def write_files(
-    path: Path,
+    storage: Storage,
     rows: pa.RecordBatchReader,
     schema: pa.Schema,
     partitions: list[str],
@@ -65,11 +66,11 @@ def write_files(
     folder: str = "",
     file_bytes: int = FILE_BYTES,
 ) -> list[DataFile]:
-    """Write rows, cast to a schema, as Parquet files below `path`; nothing is left of them if that fails.
+    """Write rows, cast to a schema, as Parquet files of a table; nothing is left of them if that fails.
 
     Parameters
     ----------
-    path : pathlib.Path
+    storage : Storage
         The table's directory.
     rows : pyarrow.RecordBatchReader
         The rows; a column that they lack is NULL, unless it is computed.
@@ -82,7 +83,7 @@ def write_files(
     computed : mapping of str to str, optional
         SQL of columns that the rows may lack.
     folder : str
-        A directory below `path` for the files.
+        A directory below that for the files.
     file_bytes : int
         The size at which a file is full.
 
@@ -94,45 +95,47 @@ def write_files(
     import duckdb
     import pyarrow as pa
 
-    (path / folder).mkdir(parents=True, exist_ok=True)
+    storage.prepare(folder)
     token = uuid.uuid4().hex
-    query = _select(rows.schema.names, schema, mapped, computed or {})
+    query = select_rows(rows.schema.names, schema, mapped, computed or {})
     options = [f"FILENAME_PATTERN 'part-{token}-{{i}}'", f"FILE_SIZE_BYTES {file_bytes}", "OVERWRITE_OR_IGNORE"]
     options += ["FORMAT parquet", "RETURN_STATS"]
     if partitions:
         names = [_stored_name(schema.field(name), mapped) for name in partitions]
         options.append(f"PARTITION_BY ({', '.join(map(quote_name, names))})")
     if mapped:
-        options.append(f"FIELD_IDS {_field_ids([field for field in schema if field.name not in partitions])}")
+        # What a change data file says of its rows is no column of the table, and has no number.
+        numbered = [field for field in schema if field.name not in partitions and field.metadata]
+        options.append(f"FIELD_IDS {_field_ids(numbered)}")
     # Without async threads: a COPY that fails while one of them writes can hang (duckdb 2.0.0).
     with duckdb.connect(config={"threads": 1, "async_threads": 0}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET enable_progress_bar = {sys.stdout.isatty()}")  # not into files and pipes
+        storage.reach(connection)
         connection.register("ironlake_rows", rows)
         try:
             written = connection.execute(
-                f"COPY ({query}) TO {quote_text(str(path / folder))} ({', '.join(options)})"
+                f"COPY ({query}) TO {quote_text(storage.locate(folder).rstrip('/'))} ({', '.join(options)})"
             ).fetchall()
         except BaseException:
-            for file in path.rglob(f"part-{token}-*"):
-                file.unlink()
+            storage.remove([entry.path for entry in storage.files() if token in entry.name])
             raise
     started = time.time_ns() // 1_000_000
     stored = pa.schema([(_stored_name(field, mapped), field.type) for field in schema])
     files = []
     for number, (name, count, size, _, statistics, keys, *_) in enumerate(written):
         if not count:
-            Path(name).unlink()
+            storage.remove([storage.relative(name)])
             continue
         values = {key: _partition_value(value) for key, value in (keys or {}).items()}
-        known = json.dumps(_log_statistics(count, statistics, stored), separators=(",", ":"))
+        known = json.dumps(log_statistics(count, statistics, stored), separators=(",", ":"))
         # Times that rise by a millisecond a file keep the files in order for readers.
-        files.append(DataFile(Path(name).relative_to(path).as_posix(), size, values, started + number, known))
+        files.append(DataFile(storage.relative(name), size, values, started + number, known))
     return files
 
 
-def _select(present: list[str], schema: pa.Schema, mapped: bool, computed: Mapping[str, str]) -> str:
-    """The SELECT of the rows as the files have them."""
+def select_rows(present: list[str], schema: pa.Schema, mapped: bool, computed: Mapping[str, str]) -> str:
+    """The SELECT of rows that DuckDB knows as ``ironlake_rows``, as the files have them."""
     columns = []
     for field in schema:
         name = quote_name(field.name)
@@ -177,7 +180,7 @@ def _partition_value(text: str | None) -> str | None:
     return re.sub(r"(\d\d:\d\d:\d\d(\.\d+)?)\+00$", r"\1", text) if text else None
 
 
-def _log_statistics(count: int, statistics: dict[str, dict[str, str]], schema: pa.Schema) -> dict[str, Any]:
+def log_statistics(count: int, statistics: dict[str, dict[str, str]], schema: pa.Schema) -> dict[str, Any]:
     """A file's statistics in the log's form, from those that COPY returns (texts by quoted column name)."""
     import pyarrow.types as is_
 

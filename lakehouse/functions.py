@@ -19,7 +19,7 @@ def lake_scan(
 
     Parameters
     ----------
-    path : the table's directory on a local disk; a relative path starts at the working directory.
+    path : the table's directory, or its URL in an object store; a relative path starts at the working directory.
     version : the version to read, from 0 on; the newest by default.
     timestamp : read the version that was the newest at this time, such as ``'2026-01-31 12:00:00+01'``; UTC without a
         zone.
@@ -61,7 +61,7 @@ def lake_scan_sql(path: str, version: int | None = None, predicate: str | None =
 
     Parameters
     ----------
-    path : the table's directory on a local disk; a relative path starts at the working directory.
+    path : the table's directory, or its URL in an object store; a relative path starts at the working directory.
     version : the version to read, from 0 on; NULL, the default, is the newest.
     predicate : leave out the files in which no row can meet this SQL condition, by what the log knows of them; the rows
         of the others are not filtered.
@@ -106,13 +106,58 @@ def lake_scan_sql(path: str, version: int | None = None, predicate: str | None =
     return pa.array(texts, pa.string())  # type: ignore[no-any-return]
 
 
+@scalar(form="arrow", nulls=True, volatile=True)
+def lake_view_sql(path: str, version: int | None = None) -> str:
+    """Write the SELECT that a view of a Delta table stands for; ``FROM query(lake_view_sql('t'))`` runs it.
+
+    It is like that of ``lake_scan_sql``, but for one statement: the filters that the statement applies to the table
+    choose the files, by what the log knows of them, before any file is opened. This needs a release of DuckDB 2.0;
+    with any other both functions write the same.
+
+    Parameters
+    ----------
+    path : the table's directory on a local disk; a relative path starts at the working directory.
+    version : the version to read, from 0 on; NULL, the default, is the newest.
+
+    Returns
+    -------
+    VARCHAR
+        One SELECT statement; NULL for a NULL path.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no Delta table at ``path``, or one of the version's data files is gone.
+    ValueError
+        If the table has no such version.
+
+    References
+    ----------
+    Armbrust and others: Delta Lake, PVLDB 13 (2020), section 3.2.
+
+    Examples
+    --------
+    SELECT count(*) FROM query(lake_view_sql('ironlake-demo/digits')) WHERE digit = 3;
+    """
+    import pyarrow as pa
+
+    from .planner import view_sql
+    from .snapshot import open_snapshot
+
+    paths: Any = path  # columns: the annotations are the types of their values
+    versions: Any = pa.nulls(len(paths)) if version is None else version
+    chosen = zip(paths.to_pylist(), versions.to_pylist(), strict=True)
+    texts = [None if place is None else view_sql(open_snapshot(place, number, "")) for place, number in chosen]
+    return pa.array(texts, pa.string())  # type: ignore[no-any-return]
+
+
 @table
 def lake_explain(path: str, predicate: str, version: int | None = None) -> "pa.Table":
     """Tell which files of a Delta table a scan with a predicate reads, and why.
 
     Parameters
     ----------
-    path : the table's directory on a local disk.
+    path : the table's directory, or its URL in an object store.
     predicate : a SQL condition on the table's columns.
     version : the version to read, from 0 on; the newest by default.
 
@@ -145,12 +190,61 @@ def lake_explain(path: str, predicate: str, version: int | None = None) -> "pa.T
 
 
 @table
+def delta_changes(
+    path: str,
+    from_version: int | None,
+    to_version: int | None,
+    from_timestamp: str | None = None,
+    to_timestamp: str | None = None,
+) -> "pa.RecordBatchReader":
+    """Tell what became of the rows of a Delta table between two versions, both included: the change data feed.
+
+    It is exact for updates in versions that were written while the property ``delta.enableChangeDataFeed`` was set. For
+    others it follows from the files: the rows of one that was rewritten are deleted and inserted.
+
+    Parameters
+    ----------
+    path : the table's directory on a local disk.
+    from_version : the first version; NULL if a time is given.
+    to_version : the last version; NULL for the newest, or if a time is given.
+    from_timestamp : the versions that were committed at this time or later, such as ``'2026-01-31 12:00:00+01'``; UTC
+        without a zone.
+    to_timestamp : the versions that were committed up to this time.
+
+    Returns
+    -------
+    TABLE
+        The columns of the last version, ``_change_type`` VARCHAR (insert, delete, update_preimage, update_postimage),
+        ``_commit_version`` BIGINT and ``_commit_timestamp`` TIMESTAMPTZ. Without an ORDER BY the order is not defined.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no Delta table at ``path``, or a file of these versions is gone.
+    ValueError
+        If there is no such version, or columns were dropped or became of another type in between.
+
+    References
+    ----------
+    Delta transaction log protocol, "Add CDC File", https://github.com/delta-io/delta/blob/master/PROTOCOL.md
+
+    Examples
+    --------
+    SELECT _change_type, count(*) FROM delta_changes('ironlake-demo/digits', 0, NULL) GROUP BY ALL;
+    """
+    from .changes import changes
+    from .scan import BATCH_ROWS
+
+    return changes(path, from_version, to_version, from_timestamp, to_timestamp, "").to_arrow_reader(BATCH_ROWS)
+
+
+@table
 def delta_history(path: str, newest: int | None = None) -> "pa.Table":
     """Tell what was done to a Delta table, the newest commit first.
 
     Parameters
     ----------
-    path : the table's directory on a local disk.
+    path : the table's directory, or its URL in an object store.
     newest : how many commits to tell of; all that the log still has by default.
 
     Returns
@@ -186,7 +280,7 @@ def delta_files(path: str, version: int | None = None) -> "pa.Table":
 
     Parameters
     ----------
-    path : the table's directory on a local disk.
+    path : the table's directory, or its URL in an object store.
     version : the version to tell of, from 0 on; the newest by default.
 
     Returns
@@ -224,7 +318,7 @@ def delta_schema(path: str, version: int | None = None) -> "pa.Table":
 
     Parameters
     ----------
-    path : the table's directory on a local disk.
+    path : the table's directory, or its URL in an object store.
     version : the version to tell of, from 0 on; the newest by default.
 
     Returns
@@ -260,7 +354,7 @@ def delta_detail(path: str, version: int | None = None) -> "pa.Table":
 
     Parameters
     ----------
-    path : the table's directory on a local disk.
+    path : the table's directory, or its URL in an object store.
     version : the version to tell of, from 0 on; the newest by default.
 
     Returns
@@ -301,7 +395,7 @@ def delta_clustering_depth(path: str, columns: list[str], version: int | None = 
 
     Parameters
     ----------
-    path : the table's directory on a local disk.
+    path : the table's directory, or its URL in an object store.
     columns : the columns to tell of.
     version : the version to tell of, from 0 on; the newest by default.
 

@@ -2,68 +2,32 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .schema import quote_name, quote_text
-from .snapshot import Snapshot, is_table, open_snapshot, usable_path
+from . import overview
+from .attach import attach, check_view, show
+from .catalog import Catalog, checked
+from .governance.owner import GovernedLake
+from .snapshot import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import duckdb
     from rich.table import Table as RichTable
 
+    from .attach import Queries
+    from .frame import Frame
+    from .storage import Storage
     from .table import Table
+    from .traces import LoadedTrace
 
-_TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODES = ("error", "append", "overwrite")
 
 
-def open(root: str | Path) -> Lake:
-    """Open a lake: a local directory that holds one Delta table in each subdirectory.
-
-    Nothing is created until the first write, so the directory need not exist.
-
-    Parameters
-    ----------
-    root : str or pathlib.Path
-        The directory.
-
-    Returns
-    -------
-    Lake
-
-    Raises
-    ------
-    NotADirectoryError
-        `root` is a file.
-    ValueError
-        `root` is itself a Delta table, a URL, or a path that the libraries underneath cannot address.
-
-    Examples
-    --------
-    >>> lake = ironlake.open("shop")
-    >>> lake.write("sales", duckdb.sql("SELECT 'pear' AS item, 3 AS pieces"))
-    0
-    >>> lake.sql("SELECT sum(pieces) FROM sales").fetchall()
-    [(3,)]
-    """
-    path = usable_path(root, "ironlake.open: ")
-    if path.is_file():
-        raise NotADirectoryError(f"ironlake.open: {str(path)!r} is a file; expected a directory of Delta tables")
-    if is_table(path):
-        raise ValueError(
-            f"ironlake.open: {str(path)!r} is a Delta table; open the directory that holds it, {str(path.parent)!r}, "
-            "or read the table with lake_scan"
-        )
-    return Lake(path)
-
-
-class Lake:
+class Lake(GovernedLake):
     """The Delta tables in one directory; made by `ironlake.open`.
 
     In SQL every table is a view of its own name, and a statement always sees the newest version. A relation from
@@ -72,22 +36,68 @@ class Lake:
     A lake holds one DuckDB connection, which like any DuckDB connection serves one thread at a time: other threads take
     their own with `connect`.
 
+    Tables may be in schemas: ``finance.sales`` is the subdirectory ``sales`` of the subdirectory ``finance``.
+
     Attributes
     ----------
-    root : pathlib.Path
-        The directory, absolute; a table is the subdirectory of its name.
+    storage : Storage
+        Where the lake is.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, storage: Storage, versions: Mapping[str, int] | None = None) -> None:
+        self.storage = storage
+        self._catalog = Catalog(storage)
+        self._versions = versions
         self._connection: duckdb.DuckDBPyConnection | None = None
-        self._views: set[str] = set()
+        self._shown: Queries = {}
+
+    @property
+    def root(self) -> Path | str:
+        """The directory, absolute; a text if it is a URL."""
+        return self.storage.path
 
     def tables(self) -> list[str]:
-        """The names of the tables, sorted."""
-        if not self.root.is_dir():
-            return []
-        return sorted(child.name for child in self.root.iterdir() if is_table(child))
+        """The names of the tables, sorted; those in a schema are like ``finance.sales``."""
+        return [name for name in self._catalog.tables() if self._versions is None or name in self._versions]
+
+    def views(self) -> list[str]:
+        """The names of the views, sorted."""
+        return list(self._catalog.views())
+
+    def versions(self) -> dict[str, int]:
+        """The version of each table: the newest, unless the lake is fixed by `at`."""
+        return self._catalog.versions(None, "Lake.versions: ") if self._versions is None else dict(self._versions)
+
+    def at(self, when: dt.datetime | str | Mapping[str, int] | None = None) -> Lake:
+        """The same lake, to be read only, in which every table stays at one version.
+
+        Parameters
+        ----------
+        when : datetime.datetime, str or mapping of str to int, optional
+            A time, in UTC if it has no zone: tables are as they were then, and those that came later are left out. Or
+            the versions of some tables by their names. By default, and for the other tables, what is newest now.
+
+        Returns
+        -------
+        Lake
+            Views have the SQL that they have now.
+
+        Raises
+        ------
+        FileNotFoundError
+            The lake has no table that is to be fixed.
+        ValueError
+            A table has no such version, or `when` is no time.
+
+        Examples
+        --------
+        >>> before = lake.at({"sales": 0})
+        >>> before.sql("SELECT count(*) FROM sales").fetchall()
+        [(1,)]
+        """
+        if self._versions is not None and when is None:
+            return self
+        return Lake(self.storage, self._catalog.versions(when, "Lake.at: "))
 
     def __getitem__(self, name: str) -> Table:
         """A table as a thing to change, to maintain and to describe; `table` is the way to its rows.
@@ -104,8 +114,8 @@ class Lake:
         """
         from .table import Table
 
-        self._check_table("Lake", name)
-        return Table(self.root / name, name)
+        storage = self._table("Lake", name)
+        return Table(storage, name, None if self._versions is None else self._versions[self._catalog.name(storage)])
 
     def table(
         self,
@@ -114,8 +124,8 @@ class Lake:
         *,
         timestamp: dt.datetime | str | None = None,
         where: str | None = None,
-    ) -> duckdb.DuckDBPyRelation:
-        """A table as a lazy DuckDB relation, fixed to one version.
+    ) -> Frame:
+        """A table as a lazy DuckDB relation, fixed to one version, which also gives its rows in batches for training.
 
         Parameters
         ----------
@@ -130,7 +140,8 @@ class Lake:
 
         Returns
         -------
-        duckdb.DuckDBPyRelation
+        Frame
+            A ``duckdb.DuckDBPyRelation`` with `batches`.
 
         Raises
         ------
@@ -144,13 +155,12 @@ class Lake:
         >>> lake.table("sales", version=0, where="pieces > 1").fetchall()
         [('pear', 3)]
         """
-        from .pruning import kept_files
-        from .scan import scan_sql
+        from .errors import telling
+        from .frame import open_frame
 
         snapshot = self._snapshot("Lake.table", name, version, timestamp)
-        if where is None:
-            return self._refreshed().sql(scan_sql(snapshot))
-        return self._refreshed().sql(scan_sql(snapshot, kept_files(snapshot, where))).filter(where)
+        with telling(f"Lake.table({name!r}): "):
+            return open_frame(self._refreshed(), snapshot, name, where)
 
     def write(
         self,
@@ -167,7 +177,8 @@ class Lake:
         Parameters
         ----------
         name : str
-            The table: a letter or underscore, then letters, digits and underscores.
+            The table: a letter or underscore, then letters, digits and underscores. A schema of the same form may be
+            in front, as in ``finance.sales``.
         data : object with ``__arrow_c_stream__`` or ``__arrow_c_array__``
             A DuckDB relation, a PyArrow table, batch or stream of batches, a pandas or Polars data frame. Streams are
             written as they come, in bounded memory. Fixed-size lists are stored as lists, timestamps in microseconds.
@@ -212,13 +223,125 @@ class Lake:
         if mode not in _MODES:
             raise ValueError(f"Lake.write: mode is {mode!r}; expected one of {', '.join(map(repr, _MODES))}")
         told = f"Lake.write({name!r}): "
-        if not isinstance(name, str) or not _TABLE_NAME.fullmatch(name):
-            raise ValueError(f"{told}the name is not valid; expected a letter or _, then letters, digits and _")
+        self._check_open(told)
         if where is not None and mode != "overwrite":
             raise ValueError(f'{told}where is given with mode={mode!r}; it says which rows mode="overwrite" replaces')
-        if twins := [other for other in self.tables() if other.lower() == name.lower() and other != name]:
-            raise ValueError(f"{told}the lake has a table {twins[0]!r}, and SQL does not tell the two names apart")
-        return write(self.root / name, data, mode, partition_by, told, merge_schema, where)
+        return write(self._catalog.place(name, told), data, mode, partition_by, told, merge_schema, where)
+
+    def create_view(self, name: str, query: str, *, replace: bool = False) -> None:
+        """Keep a query with the lake under a name, for everyone who opens it.
+
+        Parameters
+        ----------
+        name : str
+            The view, with a schema in front if need be, as of `write`.
+        query : str
+            One SELECT over the lake's tables and views. Those of another schema than the view's
+            have it in front; it is ``main`` for those in none.
+        replace : bool
+            Change a view that there is.
+
+        Raises
+        ------
+        FileExistsError
+            The view exists, and `replace` is False.
+        ValueError
+            The name is not valid or that of a table, or the query is not valid.
+
+        Examples
+        --------
+        >>> lake.create_view("many", "SELECT item FROM sales WHERE pieces > 5")
+        >>> lake.sql("FROM many").fetchall()
+        [('fig',)]
+        """
+        told = f"Lake.create_view({name!r}): "
+        self._check_open(told)
+        check_view(self._refreshed(), checked(name, told), query, [*self.tables(), *self.views()], told)
+        self._catalog.create_view(name, query, replace, told)
+
+    def drop_view(self, name: str) -> None:
+        """Forget a view.
+
+        Raises
+        ------
+        FileNotFoundError
+            The lake has no such view.
+        """
+        told = f"Lake.drop_view({name!r}): "
+        self._check_open(told)
+        self._catalog.drop_view(name, told)
+
+    def create_traces(self, names: Iterable[str] | None = None) -> list[str]:
+        """Create trace tables, empty, with the comments of their columns; those that exist are left as they are.
+
+        Parameters
+        ----------
+        names : iterable of str, optional
+            Some of the names that `trace_tables` lists; by default all.
+
+        Returns
+        -------
+        list of str
+            The tables that were created.
+
+        Raises
+        ------
+        ValueError
+            There is no trace table of a name; none is created then.
+
+        Examples
+        --------
+        >>> lake.create_traces(["step_trace", "training_runs"])
+        ['step_trace', 'training_runs']
+        """
+        from .traces import create_traces
+
+        return create_traces(self, names)
+
+    def load_trace(
+        self,
+        trace: str,
+        path: str | Path,
+        loader: str | None = None,
+        *,
+        columns: Mapping[str, str] | None = None,
+        on_malformed: Literal["error", "skip"] = "error",
+    ) -> LoadedTrace:
+        """Append what logs say to a trace table, in one commit and in bounded memory, creating the table if need be.
+
+        Parameters
+        ----------
+        trace, path, loader, columns, on_malformed
+            As in `ironlake.read_trace`.
+
+        Returns
+        -------
+        ironlake.lakehouse.traces.LoadedTrace
+            The version that this commit made, and how many rows were added and skipped.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no file at `path`.
+        ValueError
+            There is no such trace table, loader or column, or a row of the log is malformed; nothing is added then.
+
+        Examples
+        --------
+        >>> lake.load_trace("step_trace", "trace.json.gz").rows
+        48212
+        """
+        from .traces import load_trace
+
+        return load_trace(self, trace, str(path), loader, columns, on_malformed)
+
+    def convert(self, name: str, partition_by: Any = None) -> Table:
+        """Make a subdirectory of Parquet files a table of the lake, in place; see `ironlake.lakehouse.convert`."""
+        from .convert import convert
+
+        told = f"Lake.convert({name!r}): "
+        self._check_open(told)
+        return convert(self._catalog.place(name, told), partition_by, where=told)
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """Run SQL in which every table of the lake is a view, always at its newest version.
@@ -238,138 +361,84 @@ class Lake:
         return self._refreshed().sql(query)
 
     def connect(self) -> duckdb.DuckDBPyConnection:
-        """A new in-memory database in which every table of the lake is a view, always at its newest version.
+        """A new in-memory database in which every table and view of the lake is a view, always at its newest version.
 
         Returns
         -------
         duckdb.DuckDBPyConnection
-            Tables created later appear after ``lake.attach(con)``.
+            Tables created later appear after ``lake.attach(con, None)``.
         """
         import duckdb
 
         connection = duckdb.connect()
-        self.attach(connection)
+        self.attach(connection, None)
         return connection
 
-    def attach(self, connection: duckdb.DuckDBPyConnection, pinned: Sequence[str] = ()) -> dict[str, int]:
-        """Create the views of `connect` in any connection; call it again to see tables created since.
+    def attach(self, connection: duckdb.DuckDBPyConnection, name: str | None = "lake") -> None:
+        """Let a connection see the lake as a database: ``FROM lake.sales``, ``FROM lake.finance.sales``.
+
+        Tables are at their newest versions whenever they are read. Call it again to see those created since, and no
+        longer those that are gone.
 
         Parameters
         ----------
         connection : duckdb.DuckDBPyConnection
             A connection to a database that knows Ironlake's functions.
-        pinned : sequence of str
-            Tables whose views stay at the version that is newest now.
-
-        Returns
-        -------
-        dict of str to int
-            The versions of those.
+        name : str, optional
+            What the database is called; one of that name that there is gets the views. None is the connection's current
+            database, so that tables need no name in front.
 
         Raises
         ------
         duckdb.CatalogException
-            The database has a table of the same name.
-        FileNotFoundError
-            The lake has no table that is to be pinned.
+            The database has a table of the same name as the lake.
         """
-        from .scan import scan_sql
+        self.storage.reach(connection)
+        attach(connection, name, self._queries(), self.storage.root)
 
-        for name in self.tables():
-            _create_view(connection, name, self.root / name)
-        snapshots = {name: self._snapshot("Lake.attach", name) for name in pinned}
-        for name, snapshot in snapshots.items():
-            connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {scan_sql(snapshot)}")
-        return {name: snapshot.version for name, snapshot in snapshots.items()}
+    def _queries(self) -> Queries:
+        """What SQL sees."""
+        return self._catalog.queries(self._versions)
 
     def _refreshed(self) -> duckdb.DuckDBPyConnection:
-        """The lake's own connection, with a view for each table that exists now."""
+        """The lake's own connection, with a view for each table and view that exists now."""
         if self._connection is None:
             import duckdb
 
             self._connection = duckdb.connect()
             # `duckdb.sql` finds the caller's data frames; through our methods the caller is some frames further up.
             self._connection.execute("SET python_scan_all_frames = true")
-        tables = set(self.tables())
-        for name in self._views - tables:
-            self._connection.execute(f"DROP VIEW IF EXISTS {quote_name(name)}")
-        self._views &= tables
-        for name in tables - self._views:
-            if _create_view(self._connection, name, self.root / name):
-                self._views.add(name)
+            self.storage.reach(self._connection)
+        self._shown = show(self._connection, "memory", self._queries(), self._shown)
         return self._connection
 
     def _snapshot(
         self, method: str, name: str, version: int | None = None, timestamp: dt.datetime | str | None = None
     ) -> Snapshot:
         """A version of a table of this lake; `method` is for the error message."""
-        self._check_table(method, name)
-        return open_snapshot(self.root / name, version, f"{method}({name!r}): ", timestamp)
+        table = self._table(method, name)
+        if self._versions is not None and version is None and timestamp is None:
+            version = self._versions[self._catalog.name(table)]
+        return open_snapshot(table, version, f"{method}({name!r}): ", timestamp)
 
-    def _check_table(self, method: str, name: str) -> None:
-        """Refuse a name that is no table."""
-        tables = self.tables()
-        if name not in tables:
-            close = difflib.get_close_matches(str(name), tables, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"its tables are {', '.join(tables) or '(none yet)'}"
-            raise FileNotFoundError(f"{method}({name!r}): the lake {str(self.root)!r} has no such table; {hint}")
-
-    def _summary(self) -> list[tuple[str, str, str, str]]:
-        """Name, rows, version and size of each table, for people to read."""
-        return [_summary_row(self, name) for name in self.tables()]
-
-    def __repr__(self) -> str:
-        return f"Lake({str(self.root)!r}, tables={self.tables()})"
-
-    def __rich__(self) -> RichTable:
-        from rich.table import Table
-
-        table = Table("table", title=str(self.root), title_justify="left")
-        for heading in ("rows", "version", "size"):
-            table.add_column(heading, justify="right")
-        for row in self._summary():
-            table.add_row(*row)
+    def _table(self, method: str, name: str) -> Storage:
+        """Where a table is; refuse a name that is none."""
+        told = f"{method}({name!r}): "
+        table = self._catalog.table(name, told)
+        if self._versions is not None and self._catalog.name(table) not in self._versions:
+            raise FileNotFoundError(f"{told}there was no such table yet at the time at which the lake is fixed")
         return table
 
+    def _check_open(self, told: str) -> None:
+        """Refuse to change a lake that is fixed."""
+        if self._versions is not None:
+            raise PermissionError(f"{told}the lake is fixed by Lake.at; write to the one that it was made from")
+
+    def __repr__(self) -> str:
+        return f"Lake({self.storage.root!r}, tables={self.tables()})"
+
+    def __rich__(self) -> RichTable:
+        return overview.rich_table(self)
+
     def _repr_html_(self) -> str:
-        from html import escape
-
-        heading = "".join(f"<th>{text}</th>" for text in ("table", "rows", "version", "size"))
-        rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self._summary())
-        return f"<table><caption>{escape(str(self.root))}</caption><tr>{heading}</tr>{rows}</table>"
-
-
-def _create_view(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> bool:
-    """Create the view that reads a table's newest version whenever it is used; False if the table is unreadable.
-
-    One damaged table must not keep the others out of reach: its view then raises the reason when it is queried.
-    """
-    import duckdb
-
-    view = f"CREATE OR REPLACE VIEW {quote_name(name)} AS"
-    try:
-        connection.execute(f"{view} FROM query(lake_scan_sql({quote_text(str(path))}, NULL))")
-    except duckdb.CatalogException:
-        raise
-    except duckdb.Error as error:
-        connection.execute(f"{view} SELECT error({quote_text(str(error))}) AS unreadable")
-        return False
-    return True
-
-
-def _summary_row(lake: Lake, name: str) -> tuple[str, str, str, str]:
-    try:
-        snapshot = lake._snapshot("Lake", name)
-    except (OSError, ValueError) as error:
-        return name, "unreadable", "", str(error)
-    rows = "unknown" if snapshot.rows is None else f"{snapshot.rows:,}"
-    return name, rows, str(snapshot.version), _size(snapshot.size)
-
-
-def _size(count: float) -> str:
-    """A number of bytes for people to read."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+        return overview.html(self)

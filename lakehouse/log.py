@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .schema import quote_name, quote_text
@@ -58,10 +59,10 @@ _REMOVE = {"path": "VARCHAR", "deletionVector": _struct(_VECTOR)}
 _KEPT_ADD = {**_ADD, "tags": "MAP(VARCHAR, VARCHAR)"}
 _KEPT_REMOVE = {**_REMOVE, "deletionTimestamp": "BIGINT", "dataChange": "BOOLEAN", "extendedFileMetadata": "BOOLEAN"}
 _KEPT_REMOVE |= {"partitionValues": "MAP(VARCHAR, VARCHAR)", "size": "BIGINT"}
-_OTHERS = ("metaData", "protocol", "txn", "domainMetadata")
+OTHERS = ("metaData", "protocol", "txn", "domainMetadata")
 _SIDECAR = {"path": "VARCHAR"}
 #: The fields of structured actions that are read for a snapshot, and for a checkpoint.
-_READ = {"add": _ADD, "remove": _REMOVE, "sidecar": _SIDECAR}
+READ = {"add": _ADD, "remove": _REMOVE, "sidecar": _SIDECAR}
 _KEPT = {"add": _KEPT_ADD, "remove": _KEPT_REMOVE, "sidecar": _SIDECAR}
 
 
@@ -134,8 +135,8 @@ class Log:
         self._checkpoints: dict[int, list[tuple[str, ...]]] = {}
         parts: dict[tuple[int, int], dict[int, str]] = {}
         for entry in storage.entries(FOLDER):
-            name = entry.base_name
-            self._times[name] = entry.mtime
+            name = entry.name
+            self._times[name] = entry.modified
             if found := _COMMIT.fullmatch(name):
                 self.commits[int(found[1])] = name
             elif found := _COMPACTED.fullmatch(name):
@@ -223,6 +224,14 @@ class Log:
         last = self.commits.get(version) or files[0]
         return Segment(version, base, files, commits, self._times[last])
 
+    def since(self, segment: Segment, version: int) -> tuple[str, ...] | None:
+        """The commits that lead from one version to a later one; None if it is not the same log any more."""
+        last = self.commits.get(segment.version)
+        if last is None or self._times[last] != segment.timestamp:
+            return None
+        names = [self.commits.get(each) for each in range(segment.version + 1, version + 1)]
+        return None if None in names else tuple(name for name in names if name)
+
     def _commits(self, start: int, stop: int) -> list[str]:
         """The files of some versions."""
         names = []
@@ -242,24 +251,37 @@ def replay(storage: Storage, segment: Segment) -> State:
     LogError
         A file of the log is damaged, or there is no protocol or no metadata.
     """
+    return read_state(storage, segment, segment, FILES, State({}, {}, None, {}, {}))
+
+
+def read_state(storage: Storage, segment: Segment, files: Segment, select: str, before: State) -> State:
+    """The state of a version by the actions in files of its log, which follow on a state, and the SELECT of its files.
+
+    Raises
+    ------
+    LogError
+        As of `replay`.
+    """
     import duckdb
 
     connection = database()
     try:
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE actions AS {_actions(connection, storage, segment, _READ)}")
+        _load(connection, storage, files, READ)
         others = connection.execute(
-            f"SELECT {', '.join(_OTHERS)} FROM actions WHERE coalesce({', '.join(_OTHERS)}) IS NOT NULL "
+            f"SELECT {', '.join(OTHERS)} FROM actions WHERE coalesce({', '.join(OTHERS)}) IS NOT NULL "
             "ORDER BY version, position"
         ).fetchall()
-        files = connection.sql(_FILES).to_arrow_table()
+        known = before.files  # noqa: F841 - DuckDB finds it by its name
+        found = connection.sql(select).to_arrow_table()
         connection.execute("DROP TABLE actions")
     except duckdb.Error as error:
         told = str(error).splitlines()[0].split(": ", 1)[-1]
         raise LogError(f"a file of the log is damaged: {told}") from error
-    newest: dict[str, Any] = {}
-    transactions, domains = {}, {}
+    newest: dict[str, Any] = {"protocol": before.protocol, "metaData": before.metadata}
+    transactions = dict(before.transactions)
+    domains: dict[str, str | None] = dict(before.domains)
     for row in others:
-        for kind, text in zip(_OTHERS, row, strict=True):
+        for kind, text in zip(OTHERS, row, strict=True):
             action = json.loads(text) if text else None
             if action is None:
                 continue
@@ -269,17 +291,16 @@ def replay(storage: Storage, segment: Segment) -> State:
                 domains[action["domain"]] = None if action.get("removed") else action.get("configuration")
             else:
                 newest[kind] = action
-    for kind in ("protocol", "metaData"):
-        if kind not in newest:
-            raise LogError(f"the log has no {kind} action up to version {segment.version}")
+    for missing in (kind for kind, action in newest.items() if not action):
+        raise LogError(f"the log has no {missing} action up to version {segment.version}")
     return State(
-        newest["protocol"], newest["metaData"], files, transactions,
+        newest["protocol"], newest["metaData"], found, transactions,
         {name: text for name, text in domains.items() if text is not None},
     )  # fmt: skip
 
 
 #: Of the actions on a file the newest.
-_NEWEST = """
+NEWEST = """
 SELECT add, remove FROM actions WHERE coalesce(add.path, remove.path) IS NOT NULL QUALIFY row_number() OVER (
     PARTITION BY
         regexp_replace(url_decode(coalesce(add.path, remove.path)), '^file:/+', '/'),
@@ -291,13 +312,13 @@ SELECT add, remove FROM actions WHERE coalesce(add.path, remove.path) IS NOT NUL
 """
 
 #: The files that are part of the table.
-_FILES = f"""
+FILES = f"""
 SELECT
     url_decode(add.path) AS path, add.partitionValues AS partition, add.size AS size,
     add.modificationTime AS modification_time, add.stats AS stats,
     CASE WHEN add.deletionVector.storageType IS NOT NULL THEN add.deletionVector END AS vector,
     add.baseRowId AS base_row_id
-FROM ({_NEWEST}) WHERE add.path IS NOT NULL ORDER BY modification_time, path
+FROM ({NEWEST}) WHERE add.path IS NOT NULL ORDER BY modification_time, path
 """
 
 
@@ -307,65 +328,63 @@ def actions_to_keep(storage: Storage, segment: Segment, since: int) -> pa.Table:
     Files that were removed before a time, in milliseconds since 1970, are forgotten.
     """
     connection = database()
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE actions AS {_actions(connection, storage, segment, _KEPT)}")
+    _load(connection, storage, segment, _KEPT)
     found = connection.sql(
-        f"FROM ({_NEWEST}) WHERE add.path IS NOT NULL OR coalesce(remove.deletionTimestamp, 0) >= {since}"
+        f"FROM ({NEWEST}) WHERE add.path IS NOT NULL OR coalesce(remove.deletionTimestamp, 0) >= {since}"
     ).to_arrow_table()
     connection.execute("DROP TABLE actions")
     return found
 
 
-def _actions(
+def _load(
     connection: duckdb.DuckDBPyConnection, storage: Storage, segment: Segment, fields: Mapping[str, dict[str, str]]
-) -> str:
-    """The SELECT of all actions, with some of their fields and the version that each counts for."""
-    parts = []
-    if segment.commits:
-        parts.append(_json_lines(storage, [storage.locate(f"{FOLDER}/{name}") for name in segment.commits], fields))
-    files = [storage.locate(f"{FOLDER}/{name}") for name in segment.checkpoint_files]
-    if files:
-        parts.append(_checkpoint(connection, storage, files, fields, segment.checkpoint))
-        sidecars = connection.execute(
-            f"SELECT sidecar.path FROM ({parts[-1]}) WHERE sidecar.path IS NOT NULL"
-        ).fetchall()
-        if sidecars:
-            located = [storage.locate(f"{_SIDECARS}/{path}") for (path,) in sidecars]
-            parts.append(_checkpoint(connection, storage, located, fields, segment.checkpoint))
-    return " UNION ALL BY NAME ".join(parts)
+) -> None:
+    """Make the table ``actions`` of all actions, with some of their fields and the version that each counts for."""
+    with storage.nearby() as near:
+        parts = []
+        if segment.commits:
+            parts.append(_json_lines(near([storage.locate(f"{FOLDER}/{name}") for name in segment.commits]), fields))
+        files = near([storage.locate(f"{FOLDER}/{name}") for name in segment.checkpoint_files])
+        if files:
+            parts.append(_checkpoint(connection, files, fields, segment.checkpoint))
+            sidecars = connection.execute(
+                f"SELECT sidecar.path FROM ({parts[-1]}) WHERE sidecar.path IS NOT NULL"
+            ).fetchall()
+            if sidecars:
+                located = near([storage.locate(f"{_SIDECARS}/{path}") for (path,) in sidecars])
+                parts.append(_checkpoint(connection, located, fields, segment.checkpoint))
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE actions AS {' UNION ALL BY NAME '.join(parts)}")
 
 
-def read_lines(storage: Storage, files: list[str], columns: dict[str, str]) -> str:
-    """The relation, in SQL, of the lines of JSON files: these columns and ``filename``."""
+def read_lines(files: list[str], columns: dict[str, str]) -> str:
+    """The relation, in SQL, of the lines of local JSON files: these columns and ``filename``."""
     wanted = ", ".join(f"{quote_text(name)}: {quote_text(type_)}" for name, type_ in columns.items())
     # A line is no longer than its file. DuckDB's buffers are twice as long, and there are several for each file.
-    longest = max(_LINE_BYTES, storage.longest(files))
+    longest = max(_LINE_BYTES, *(Path(file).stat().st_size for file in files))
     return (
         f"read_json([{', '.join(map(quote_text, files))}], format := 'newline_delimited', columns := {{{wanted}}}, "
         f"filename := true, maximum_object_size := {longest})"
     )
 
 
-def _json_lines(
-    storage: Storage, files: list[str], fields: Mapping[str, dict[str, str]], version: str | None = None
-) -> str:
-    columns = {**{name: _struct(inner) for name, inner in fields.items()}, **dict.fromkeys(_OTHERS, "JSON")}
+def _json_lines(files: list[str], fields: Mapping[str, dict[str, str]], version: str | None = None) -> str:
+    columns = {**{name: _struct(inner) for name, inner in fields.items()}, **dict.fromkeys(OTHERS, "JSON")}
     version = version or r"regexp_extract(filename, '(\d{20})(\.compacted)?\.json$', 1)::BIGINT"
     return (
         f"SELECT {version} AS version, row_number() OVER () AS position, * EXCLUDE (filename) "
-        f"FROM {read_lines(storage, files, columns)}"
+        f"FROM {read_lines(files, columns)}"
     )
 
 
 def _checkpoint(
     connection: duckdb.DuckDBPyConnection,
-    storage: Storage,
     files: list[str],
     fields: Mapping[str, dict[str, str]],
     version: int | None,
 ) -> str:
     """The SELECT of the actions in a checkpoint or in sidecars: whatever columns it has, in the form of a commit's."""
     if files[0].endswith(".json"):
-        return _json_lines(storage, files, fields, str(version))
+        return _json_lines(files, fields, str(version))
     source = f"read_parquet([{', '.join(map(quote_text, files))}])"
     described = connection.execute(f"DESCRIBE FROM {source}").fetchall()
     present = {row[0] for row in described}
@@ -373,7 +392,7 @@ def _checkpoint(
     for name, wanted in fields.items():
         value = _reshaped(connection, source, name, wanted) if name in present else "NULL"
         columns.append(f"{value}::{_struct(wanted)} AS {name}")
-    for name in _OTHERS:
+    for name in OTHERS:
         value = f"CASE WHEN {name} IS NOT NULL THEN to_json({name}) END" if name in present else "NULL::JSON"
         columns.append(f"{value} AS {name}")
     return f"SELECT {', '.join(columns)} FROM {source}"

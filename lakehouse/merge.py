@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .delete import complete, new_values
@@ -21,7 +20,7 @@ from .row_changes import apply, marks_rows
 from .scan import FILE, ROW, scan_sql
 from .schema import quote_name, quote_text
 from .snapshot import Snapshot, open_snapshot
-from .storage import database, scratch
+from .storage import Storage, database, scratch
 from .transaction import Transaction
 from .write import arrow_rows
 
@@ -57,8 +56,8 @@ class Merge:
     and ``source``.
     """
 
-    def __init__(self, path: Path, source: Any, on: str | Sequence[str], where: str) -> None:
-        self._path, self._where = path, where
+    def __init__(self, storage: Storage, source: Any, on: str | Sequence[str], where: str) -> None:
+        self._storage, self._where = storage, where
         self._source, self._on = source, on
         self._clauses: list[_Clause] = []
 
@@ -113,8 +112,8 @@ class Merge:
         ironlake.lakehouse.ConflictError
             Another writer changed the same rows meanwhile.
         """
-        with telling(self._where), scratch() as connection:
-            snapshot = open_snapshot(self._path, None, "")
+        with telling(self._where), scratch(self._storage) as connection:
+            snapshot = open_snapshot(self._storage, None, "")
             check_writable(snapshot.state.protocol, snapshot.state.metadata, "change")
             if not self._clauses:
                 raise ValueError("there is no clause; expected one such as when_matched_update()")
@@ -131,6 +130,13 @@ class Merge:
             with Transaction(snapshot, "MERGE", predicate, parameters) as change:
                 told = apply(change, connection, marks_rows(snapshot, deletion_vectors))
                 return {"version": change.commit(), **told}
+
+    def expressions(self) -> list[str]:
+        """All SQL that it was given."""
+        given = [self._on] if isinstance(self._on, str) else []
+        for clause in self._clauses:
+            given += [*([] if clause.condition is None else [clause.condition]), *(clause.values or {}).values()]
+        return given
 
     def _add(
         self, found: str, condition: str | None, kind: str, values: Mapping[str, str] | None, whole: bool = False

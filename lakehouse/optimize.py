@@ -12,7 +12,6 @@ import itertools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import telling
@@ -21,7 +20,7 @@ from .pruning import check_predicate, kept_files
 from .scan import BATCH_ROWS, scan_sql
 from .schema import quote_name, quote_text, sql_type
 from .snapshot import Snapshot, open_snapshot
-from .storage import scratch
+from .storage import Storage, scratch
 from .transaction import Transaction
 
 if TYPE_CHECKING:
@@ -36,11 +35,16 @@ _SAMPLE = 100_000
 
 
 def optimize(
-    path: Path, order_by: str | Sequence[str] | None, predicate: str | None, curve: str, file_bytes: int, where: str
+    storage: Storage,
+    order_by: str | Sequence[str] | None,
+    predicate: str | None,
+    curve: str,
+    file_bytes: int,
+    where: str,
 ) -> dict[str, int]:
     """Rewrite files of a table without changing its rows; see `Table.optimize`."""
-    with telling(where), scratch() as connection:
-        snapshot = open_snapshot(path, None, "")
+    with telling(where), scratch(storage) as connection:
+        snapshot = open_snapshot(storage, None, "")
         check_writable(snapshot.state.protocol, snapshot.state.metadata, "append")
         columns = [order_by] if isinstance(order_by, str) else list(order_by or ())
         _check(snapshot, columns, curve, file_bytes)

@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import index
 from .schema import partition_text, physical_name, quote_name, quote_text, sql_type
 from .snapshot import Snapshot
 from .storage import database
@@ -43,6 +45,8 @@ _COMPARISONS = {
     "COMPARE_GREATERTHANOREQUALTO": ">=",
 }
 _MIRRORED = {"=": "=", "<>": "<>", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
+#: Functions of a text and how it begins.
+_PREFIXES = {"prefix", "starts_with", "^@"}
 _OPPOSITE = {"=": "<>", "<>": "=", "<": ">=", ">": "<=", "<=": ">", ">=": "<"}
 
 
@@ -85,7 +89,17 @@ def kept_files(snapshot: Snapshot, predicate: str) -> list[int]:
     PredicateError
         The predicate cannot be parsed.
     """
-    plan = _Plan(snapshot, predicate)
+    return kept_by(snapshot, _parsed(predicate), predicate)
+
+
+def kept_by(snapshot: Snapshot, tree: dict[str, Any], told: str) -> list[int]:
+    """The places of the files that may have rows for which a predicate is true, given as DuckDB's syntax tree.
+
+    `told` is what error messages call it.
+    """
+    plan = _Plan(snapshot, tree, told)
+    if plan.condition.true == "true":
+        return list(range(len(snapshot.state.files)))
     places: list[int] = plan.query(f"SELECT place FROM facts WHERE {plan.condition.true} ORDER BY place")[0].to_pylist()
     return places
 
@@ -113,11 +127,14 @@ def check_predicate(snapshot: Snapshot, predicate: str) -> None:
 def decisions(snapshot: Snapshot, predicate: str) -> pa.Table:
     """For each file the decision, ``skip``, ``scan`` or ``all`` (every row meets the predicate), and why."""
     check_predicate(snapshot, predicate)
-    plan = _Plan(snapshot, predicate)
+    plan = _Plan(snapshot, _parsed(predicate), predicate)
     told = "format('{{}}: {{}} to {{}}, NULLs {{}}', {name}, coalesce(lower_{n}::VARCHAR, '?'), "
     told += "coalesce(upper_{n}::VARCHAR, '?'), coalesce(nulls_{n}::VARCHAR, '?'))"
     bounds = [told.format(name=quote_text(name), n=n) for name, n in plan.numbers.items()]
     reason = " || '; ' || ".join(bounds) if bounds else "'no column of the predicate has statistics'"
+    for (name, value), number in plan.filters.items():
+        told = quote_text(f"; its Bloom filter has no {name} = {value}")
+        reason += f" || CASE WHEN filter_{number} IS FALSE THEN {told} ELSE '' END"
     never_null = " AND ".join([f"coalesce(nulls_{n} = 0, false)" for n in plan.numbers.values()] or ["false"])
     return plan.query(
         f"SELECT path AS file, CASE WHEN NOT {plan.condition.true} THEN 'skip' "
@@ -129,11 +146,13 @@ def decisions(snapshot: Snapshot, predicate: str) -> pa.Table:
 class _Plan:
     """A predicate turned into conditions on the statistics of the files of a snapshot."""
 
-    def __init__(self, snapshot: Snapshot, predicate: str) -> None:
+    def __init__(self, snapshot: Snapshot, tree: dict[str, Any], predicate: str) -> None:
         self.snapshot, self.predicate = snapshot, predicate
         self.fields = {field.name.lower(): field for field in snapshot.schema}
         self.numbers: dict[str, int] = {}
-        self.condition = self._condition(_parsed(predicate), frozenset())
+        self.filters: dict[tuple[str, str], int] = {}
+        self.answers: list[list[bool | None]] = []
+        self.condition = self._condition(tree, frozenset())
 
     def query(self, text: str) -> pa.Table:
         """The rows of a query over the table ``facts``: place, path, rows, size, bounds and NULLs of columns used."""
@@ -144,6 +163,7 @@ class _Plan:
         for name, number in self.numbers.items():
             known = _known(self.snapshot, name, functools.partial(_facts, field=self.fields[name]))
             columns |= {f"{part}_{number}": values for part, values in known.items()}
+        columns |= {f"filter_{number}": pa.array(each, pa.bool_()) for number, each in enumerate(self.answers)}
         try:
             return _over(pa.table(columns), text)
         except duckdb.Error as error:
@@ -179,6 +199,9 @@ class _Plan:
             return self._compared(node["input"], ">=", node["lower"], numbers) & self._compared(
                 node["input"], "<=", node["upper"], numbers
             )
+        if kind == "FUNCTION":
+            arguments = node.get("children") or [each["expression"] for each in node.get("arguments", ())]
+            return self._prefixed(node["function_name"], *arguments) if len(arguments) == 2 else _UNKNOWN
         if type_ in _COMPARISONS:
             sign = _COMPARISONS[type_]
             if node["left"]["class"] == "COLUMN_REF":
@@ -223,6 +246,21 @@ class _Plan:
         null = _Condition(f"coalesce({nulls} > 0, true)", f"coalesce({nulls} < rows, true)")
         return null if wanted else ~null
 
+    def _prefixed(self, function: str, column: dict[str, Any], constant: dict[str, Any]) -> _Condition:
+        """That texts begin with a constant, or match one by LIKE, which says how they begin."""
+        name, text = self._name(column), (constant.get("literal") or {}).get("text")
+        if function == "~~" and text is not None:
+            text = re.split("[%_]", text, maxsplit=1)[0]
+        elif function not in _PREFIXES:
+            return _UNKNOWN
+        if name is None or not text or not _is_text(self.fields[name].type):
+            return _UNKNOWN
+        number, prefix = self._number(name), quote_text(text)
+        lower, upper = f"lower_{number}", f"upper_{number}"
+        below = f"coalesce({lower} <= {prefix} OR starts_with({lower}, {prefix}), true)"
+        above = f"coalesce({upper} >= {prefix} OR starts_with({prefix}, {upper}), true)"
+        return _Condition(f"(coalesce(nulls_{number} < rows, true) AND {below} AND {above})", "true")
+
     def _compared(
         self, column: dict[str, Any], sign: str, constant: dict[str, Any], numbers: frozenset[str] = frozenset()
     ) -> _Condition:
@@ -231,10 +269,25 @@ class _Plan:
             return _UNKNOWN
         number, type_ = self._number(name), self.fields[name].type
         exact = not _is_float(type_) or name in numbers
+        true = _possible(sign, number, value, type_, exact or sign == "=")
+        if sign == "=" and (filter_ := self._filter(name, value)) is not None:
+            true = f"({true} AND coalesce(filter_{filter_}, true))"
         return _Condition(
-            _possible(sign, number, value, type_, exact or sign == "="),
+            true,
             _possible(_OPPOSITE[sign], number, value, type_, not _is_float(type_)),
         )
+
+    def _filter(self, name: str, value: str) -> int | None:
+        """The number under which filters answer whether a file may have a value; None if there are none."""
+        if not _is_exact(self.fields[name].type, value):
+            return None
+        if (name, value) not in self.filters:
+            answers = index.possible(self.snapshot, self.fields[name], value)
+            if answers is None:
+                return None
+            self.filters[name, value] = len(self.answers)
+            self.answers.append(answers)
+        return self.filters[name, value]
 
 
 def _known(snapshot: Snapshot, name: str, find: Callable[[Snapshot], pa.Table]) -> dict[str, pa.ChunkedArray]:
@@ -267,6 +320,7 @@ def _files(snapshot: Snapshot) -> pa.Table:
 def _facts(snapshot: Snapshot, field: pa.Field) -> pa.Table:
     """The bounds of a column in each file, and its number of NULLs."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     type_, mapped = sql_type(field.type), snapshot.mapping != "none"
     files = snapshot.state.files.select(["stats"])
@@ -292,6 +346,14 @@ def _facts(snapshot: Snapshot, field: pa.Field) -> pa.Table:
     count = f"TRY_CAST({count} AS BIGINT)"
     tight = "coalesce((stats->>'tightBounds')::BOOLEAN, true)"
     nulls = f"CASE WHEN {tight} OR {count} IN (0, (stats->>'numRecords')::BIGINT) THEN {count} END"
+    if (known := index.bounds(snapshot, field)) is not None:
+        files = files.append_column("unmarked", pc.is_null(snapshot.state.files["vector"]))
+        for name, values in known.items():
+            files = files.append_column(name, pa.array(values, pa.int64() if name == "nulls" else pa.string()))
+        lower, upper = (
+            f"coalesce({bound}, TRY_CAST({name} AS {type_}))" for bound, name in ((lower, "low"), (upper, "high"))
+        )
+        nulls = f"coalesce({nulls}, CASE WHEN unmarked OR nulls IN (0, (stats->>'numRecords')::BIGINT) THEN nulls END)"
     return _over(files, f"SELECT {lower} AS lower, {upper} AS upper, {nulls} AS nulls FROM facts")
 
 
@@ -334,13 +396,18 @@ def _constant(node: dict[str, Any]) -> str | None:
     if node["class"] == "CAST":
         inner, type_ = _constant(node["child"]), node["type_expr"].get("type_name")
         return f"CAST({inner} AS {type_})" if inner and type_ in _CASTS else None
-    if node["class"] == "FUNCTION" and node["function_name"] == "-" and len(node["children"]) == 1:
-        inner = _constant(node["children"][0])
+    if node["class"] == "FUNCTION" and node["function_name"] == "-" and len(arguments(node)) == 1:
+        inner = _constant(arguments(node)[0])
         return f"(-{inner})" if inner and inner[0].isdigit() else None
     literal = node.get("literal") or {}
     if literal.get("kind") == "STRING":
         return quote_text(literal["text"])
     return literal["text"] if literal.get("kind") in ("INTEGER", "NUMERIC", "BOOLEAN") else None
+
+
+def arguments(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """The arguments of a call, which versions of DuckDB tell of in different ways."""
+    return [each.get("expression", each) for each in node.get("arguments", node.get("children", []))]
 
 
 def _comparable(type_: pa.DataType, value: str) -> bool:
@@ -357,6 +424,13 @@ def _comparable(type_: pa.DataType, value: str) -> bool:
     return not is_.is_boolean(type_) or not text
 
 
+def _is_exact(type_: pa.DataType, value: str) -> bool:
+    """Whether a constant is equal to no other value of the column's type than the one that it is cast to."""
+    import pyarrow.types as is_
+
+    return not is_.is_integer(type_) or value.strip("(-)").isdigit()
+
+
 def _bounded(type_: pa.DataType) -> bool:
     """Whether the log's bounds of such a column are exact enough."""
     import pyarrow.types as is_
@@ -368,6 +442,12 @@ def _is_float(type_: pa.DataType) -> bool:
     import pyarrow.types as is_
 
     return bool(is_.is_floating(type_))
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    import pyarrow.types as is_
+
+    return bool(is_.is_string(type_))
 
 
 def _is_nested(type_: pa.DataType) -> bool:

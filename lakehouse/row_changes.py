@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .deletion_vectors import deleted_rows, encode, vector_path, z85_encode
+from .errors import sentence
 from .protocol import with_features
 from .pruning import PredicateError, kept_files
 from .scan import BATCH_ROWS, FILE, ROW, scan_sql
@@ -62,7 +63,7 @@ def find(
         connection.execute(f"CREATE TABLE changed AS SELECT {select} FROM ({scan}) WHERE ({predicate})")
     except duckdb.Error as error:
         told = f"the predicate {predicate!r}" + (" or a new value" if values else "")
-        raise PredicateError(f"{told} fails: {str(error).splitlines()[0]}") from None
+        raise PredicateError(f"{told} fails: {sentence(error)}") from None
 
 
 def apply(
@@ -182,5 +183,6 @@ def _statistics(snapshot: Snapshot, index: int) -> tuple[int, str]:
 
     stats = json.loads(snapshot.state.files["stats"][index].as_py() or "{}")
     if "numRecords" not in stats:
-        stats["numRecords"] = pyarrow.parquet.read_metadata(snapshot.files[index]).num_rows
+        with snapshot.storage.open(snapshot.files[index]) as file:
+            stats["numRecords"] = pyarrow.parquet.read_metadata(file).num_rows
     return stats["numRecords"], json.dumps({**stats, "tightBounds": False}, separators=(",", ":"))

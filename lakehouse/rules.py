@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from .errors import sentence
 from .schema import quote_name, sql_type
 from .storage import database
 
@@ -101,7 +102,7 @@ def check_rows(snapshot: Snapshot, more: Mapping[str, str]) -> None:
         ).fetchall()[0]  # fmt: skip
     except duckdb.Error as error:
         told = ", ".join(rules)
-        raise ConstraintError(f"{told} cannot be checked: {str(error).splitlines()[0]}") from None
+        raise ConstraintError(f"{told} cannot be checked: {sentence(error)}") from None
     for count, condition, told in zip(counts, broken, rules, strict=True):
         if count:
             rows = database().sql(f"FROM ({scan}) WHERE {condition} LIMIT {_SHOWN}").to_arrow_table().to_pylist()

@@ -16,17 +16,15 @@ files, as long as the list stands in the query. So the plan of a scan is SQL tex
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
-import numpy as np
+from ironlake.udf.engine.filters import kept
 
-from ironlake.udf.engine import machine
-
-from .deletion_vectors import deleted_rows
+from .pinned import pinned_rows
 from .schema import converted, field_id, partition_text, physical_name, physical_type, quote_name, quote_text, sql_type
 from .snapshot import Snapshot
-from .storage import database
+from .storage import Storage, database
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,30 +38,50 @@ _VIRTUAL_COLUMNS = {"file_index", "file_row_number", "filename"}
 FILE, ROW = '"ironlake file"', '"ironlake row"'
 
 
-def scan_sql(snapshot: Snapshot, files: Sequence[int] | None = None, zone: str = "UTC", positions: bool = False) -> str:
+def scan_sql(
+    snapshot: Snapshot,
+    files: Sequence[int] | None = None,
+    zone: str = "UTC",
+    positions: bool = False,
+    watch: str | None = None,
+) -> str:
     """The SELECT that reads one version of a table, or some of its files.
 
     `zone` is the time zone of partition values that are timestamps: the log leaves it out, and few writers do not mean
-    UTC. With `positions` each row also tells where it is stored, in `FILE` and `ROW`.
+    UTC. With `positions` each row also tells where it is stored, in `FILE` and `ROW`. With `watch`, the number of a
+    `Watch` over the `groups` of all files, only those files are opened that the statement needs.
 
     Raises
     ------
     FileNotFoundError
-        A data file of this version is gone; vacuum removes the files of old versions.
+        A data file of this version is gone; vacuum removes the files of old versions. In an object store that is told
+        when the file is read.
     """
     chosen = range(len(snapshot.files)) if files is None else files
-    _check_files(snapshot, chosen)
+    if snapshot.storage.is_local:
+        check_files(snapshot, chosen)
     if not len(chosen):
         columns = [f"NULL::{sql_type(field.type)} AS {quote_name(field.name)}" for field in snapshot.schema]
         columns += [f"NULL::BIGINT AS {name}" for name in (FILE, ROW) if positions]
         return f"SELECT {', '.join(columns)} LIMIT 0"
-    vectors = snapshot.state.files["vector"]
+    selects = [
+        _select(snapshot, indexes, *kind, zone, positions, watch and kept(watch, group))
+        for group, (kind, indexes) in enumerate(groups(snapshot, chosen).items())
+    ]
+    return " UNION ALL ".join(selects)
+
+
+def groups(snapshot: Snapshot, chosen: Sequence[int]) -> dict[tuple[bool, bool], list[int]]:
+    """The files that one SELECT can read, by whether rows of them are deleted, and whether timestamps lack a zone."""
+    vectors = snapshot.state.files["vector"].is_valid().to_pylist()
     zoned = "tz=UTC" in str(snapshot.schema.types)
+    int96 = [False] * len(chosen)
+    if zoned:
+        int96 = snapshot.storage.map(partial(_has_int96, snapshot.storage), [snapshot.files[index] for index in chosen])
     kinds: dict[tuple[bool, bool], list[int]] = {}
-    for index in chosen:
-        kind = vectors[index].is_valid, zoned and _has_int96(snapshot.files[index])
-        kinds.setdefault(kind, []).append(index)
-    return " UNION ALL ".join(_select(snapshot, indexes, *kind, zone, positions) for kind, indexes in kinds.items())
+    for index, old in zip(chosen, int96, strict=True):
+        kinds.setdefault((vectors[index], old), []).append(index)
+    return kinds
 
 
 def read(snapshot: Snapshot, zone: str = "UTC") -> pa.RecordBatchReader:
@@ -71,8 +89,10 @@ def read(snapshot: Snapshot, zone: str = "UTC") -> pa.RecordBatchReader:
     return database().cursor().sql(scan_sql(snapshot, zone=zone)).to_arrow_reader(BATCH_ROWS)
 
 
-def _select(snapshot: Snapshot, indexes: list[int], deleted: bool, int96: bool, zone: str, positions: bool) -> str:
-    """The SELECT over files that are alike: whether rows of them are deleted, whether their timestamps lack a zone."""
+def _select(
+    snapshot: Snapshot, indexes: list[int], deleted: bool, int96: bool, zone: str, positions: bool, needed: str | None
+) -> str:
+    """The SELECT over the files of a group, or over those that are needed by a condition on ``file_index``."""
     mapped = snapshot.mapping != "none"
     columns, stored = [], []
     for field in snapshot.schema:
@@ -103,10 +123,12 @@ def _select(snapshot: Snapshot, indexes: list[int], deleted: bool, int96: bool, 
         f"SELECT {', '.join(columns)} FROM read_parquet([{files}], hive_partitioning := false, "
         f"schema := MAP {{{', '.join(stored)}}})"
     )
+    conditions = [needed] if needed else []
     if deleted:
-        numbers = ", ".join(str(_pinned(snapshot, index)) for index in indexes)
-        query += f" WHERE lake_row_kept(([{numbers}]::BIGINT[])[file_index::BIGINT + 1], file_row_number::BIGINT)"
-    return query
+        vectors = snapshot.state.files["vector"]
+        numbers = ", ".join(str(pinned_rows(snapshot.storage, vectors[index].as_py())) for index in indexes)
+        conditions.append(f"lake_row_kept(([{numbers}]::BIGINT[])[file_index::BIGINT + 1], file_row_number::BIGINT)")
+    return f"{query} WHERE {' AND '.join(conditions)}" if conditions else query
 
 
 def _constants(values: list[str | None], type_: pa.DataType, zone: str) -> str:
@@ -131,23 +153,8 @@ def _inner_name(name: str, names: list[str]) -> str:
     return inner
 
 
-_numbers: dict[tuple[str, str, int], int] = {}
-
-
-def _pinned(snapshot: Snapshot, index: int) -> int:
-    """The number under which compiled code finds the deleted rows of a file: their count of bits, and the bits."""
-    vector = snapshot.state.files["vector"][index].as_py()
-    key = snapshot.storage.root, vector["storageType"] + vector["pathOrInlineDv"], vector["offset"] or 0
-    if key not in _numbers:
-        rows = deleted_rows(snapshot.storage, vector)
-        bits = np.zeros(int(rows[-1]) + 1 if len(rows) else 0, np.uint8)
-        bits[rows] = 1
-        content = np.packbits(bits, bitorder="little")
-        _numbers[key] = machine.pin(np.concatenate([np.array([len(bits)], np.int64).view(np.uint8), content]))
-    return _numbers[key]
-
-
-def _check_files(snapshot: Snapshot, chosen: Sequence[int]) -> None:
+def check_files(snapshot: Snapshot, chosen: Sequence[int]) -> None:
+    """Refuse to read a version whose files are gone."""
     files = [snapshot.files[index] for index in chosen]
     missing = [file for file, there in zip(files, snapshot.storage.exist(files), strict=True) if not there]
     if missing:
@@ -159,9 +166,10 @@ def _check_files(snapshot: Snapshot, chosen: Sequence[int]) -> None:
 
 
 @lru_cache(maxsize=100_000)
-def _has_int96(file: str) -> bool:
+def _has_int96(storage: Storage, file: str) -> bool:
     """Whether a Parquet file stores timestamps the way that Spark does by default; data files never change."""
     import pyarrow.parquet
 
-    schema = pyarrow.parquet.ParquetFile(file).schema
+    with storage.open(file) as content:
+        schema = pyarrow.parquet.ParquetFile(content).schema
     return any(schema.column(index).physical_type == "INT96" for index in range(len(schema)))

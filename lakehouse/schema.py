@@ -239,7 +239,7 @@ def stored_schema(schema: pa.Schema) -> pa.Schema:
     """The schema that a table has after `schema` is written to it.
 
     Fixed-size lists become lists, dictionaries their values, timestamps microseconds (UTC when they carry a zone);
-    every column may hold NULL.
+    every column may hold NULL, and keeps its ``comment``.
 
     Raises
     ------
@@ -256,7 +256,14 @@ def stored_schema(schema: pa.Schema) -> pa.Schema:
     for name in schema.names:
         if (other := seen.setdefault(name.lower(), name)) is not name:
             raise ValueError(f"columns {other!r} and {name!r} differ only by case; rename one of them")
-    return pa.schema([(field.name, stored_type(field.type, field.name)) for field in schema])
+    types = [(field, stored_type(field.type, field.name)) for field in schema]
+    return pa.schema([pa.field(field.name, type_, metadata=_comment(field)) for field, type_ in types])
+
+
+def _comment(field: pa.Field) -> dict[bytes, bytes] | None:
+    """What a field's metadata say of it for people, which tables keep."""
+    comment = (field.metadata or {}).get(b"comment")
+    return None if comment is None else {b"comment": comment}
 
 
 def stored_type(arrow_type: pa.DataType, column: str) -> pa.DataType:

@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import re
 import threading
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .log import FOLDER, Log, LogError, Segment, State, VersionError, replay
 from .protocol import check_readable, mapping_mode
-from .schema import logged_schema, physical_name
+from .refresh import advance
+from .schema import logged_schema, partition_text, physical_name, quote_text, sql_type
 from .storage import Storage, database
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from deltalake import DeltaTable
-
-#: Characters in a path that the deltalake library mistakes for URL syntax, or DuckDB for a pattern of file names.
-_UNUSABLE = re.compile(r"[\x00-\x1f\x7f%*?\[\]\\^|]")
 #: Snapshots that are kept for the next query.
 _KEPT = 64
+#: Files of all of them, beyond which the one that was used longest ago goes.
+_KEPT_FILES = 500_000
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,6 @@ class Snapshot:
     storage: Storage
     segment: Segment
     state: State
-
-    @property
-    def path(self) -> Path:
-        """The table's directory, absolute."""
-        return Path(self.storage.root)
 
     @property
     def version(self) -> int:
@@ -88,11 +83,23 @@ class Snapshot:
         names = {name: physical_name(self.schema.field(name)) for name in self.partition_columns}
         if self.mapping == "none":
             names = {name: name for name in names}
-        return {name: [values.get(physical) or None for values in maps] for name, physical in names.items()}
+        found = {name: [values.get(physical) or None for values in maps] for name, physical in names.items()}
+        for name, values in found.items():
+            if (wrong := misfit(values, self.schema.field(name).type)) is not None:
+                raise ValueError(
+                    f"version {self.version} of the table {self.storage.root!r} has a file with the value {wrong!r} of "
+                    f"the partition column {name!r}, which is no {sql_type(self.schema.field(name).type)}"
+                )
+        return found
 
     @functools.cached_property
     def facts(self) -> dict[str, Any]:
         """What `pruning` has found out of the statistics so far."""
+        return {}
+
+    @functools.cached_property
+    def plans(self) -> dict[str, Any]:
+        """What `planner` has written so far."""
         return {}
 
     @property
@@ -112,39 +119,25 @@ class Snapshot:
 
         return int(pc.sum(self.state.files["size"]).as_py() or 0)
 
-    @functools.cached_property
-    def delta(self) -> DeltaTable:
-        """The same version, as the deltalake library sees it."""
-        from deltalake import DeltaTable
 
-        return DeltaTable(self.storage.root, version=self.version)
+def misfit(values: Iterable[str | None], type_: pa.DataType) -> str | None:
+    """The first of some partition values that is no value of a type."""
+    import pyarrow.types as is_
 
-
-def usable_path(path: str | Path, where: str) -> Path:
-    """The absolute form of a local path, checked for what the libraries underneath cannot address.
-
-    `where` starts the error messages, such as ``"ironlake.open: "``.
-
-    Raises
-    ------
-    ValueError
-        The path is a URL, or contains a character that deltalake or DuckDB would misread.
-    """
-    text = str(path)
-    if "://" in text:
-        raise ValueError(f"{where}{text!r} is a URL; expected a directory on a local disk")
-    absolute = Path(text).expanduser().resolve()
-    if unusable := _UNUSABLE.search(absolute.as_posix()):
-        raise ValueError(
-            f"{where}the path {str(absolute)!r} contains {unusable.group()!r}, "
-            "which a table's path cannot; rename the directory"
-        )
-    return absolute
+    texts = sorted({value for value in values if value is not None})
+    if not texts or is_.is_string(type_) or is_.is_binary(type_):
+        return None
+    # As one list: thousands of values are no more than a literal.
+    listed = ", ".join(quote_text(partition_text(text, type_)) for text in texts)
+    wrong = database().execute(
+        f"SELECT list_position([TRY_CAST(text AS {sql_type(type_)}) IS NULL FOR text IN [{listed}]], true)"
+    ).fetchall()[0][0]  # fmt: skip
+    return texts[wrong - 1] if wrong else None
 
 
-def is_table(path: Path) -> bool:
+def is_table(storage: Storage) -> bool:
     """Whether a directory is a Delta table."""
-    return (path / FOLDER).is_dir()
+    return storage.has_folder(FOLDER)
 
 
 _cache: dict[tuple[str, int], Snapshot] = {}
@@ -152,7 +145,7 @@ _lock = threading.Lock()
 
 
 def open_snapshot(
-    path: str | Path, version: int | None, where: str, timestamp: dt.datetime | str | None = None
+    path: str | Path | Storage, version: int | None, where: str, timestamp: dt.datetime | str | None = None
 ) -> Snapshot:
     """Read one version of a table from its log; the newest one when neither `version` nor `timestamp` is given.
 
@@ -165,17 +158,16 @@ def open_snapshot(
     ValueError
         The table has no such version, the log is damaged, or the table needs a feature that is not known.
     """
-    directory = usable_path(path, where)
-    if not is_table(directory):
-        raise FileNotFoundError(f"{where}{_not_a_table(directory)}")
+    storage = Storage.of(path, where)
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 0):
         raise ValueError(f"{where}version is {version!r}; expected an integer from 0 on, or None for the newest")
     if version is not None and timestamp is not None:
         raise ValueError(f"{where}both version and timestamp are given; expected one of them")
-    time = None if timestamp is None else _time(timestamp, where)
-    storage = Storage.of(str(directory))
+    time = None if timestamp is None else instant(timestamp, where)
+    log = Log(storage)
+    if log.is_empty and not is_table(storage):
+        raise FileNotFoundError(f"{where}{_not_a_table(storage)}")
     try:
-        log = Log(storage)
         if log.is_empty:
             raise LogError("the log has no commits")
         if time is not None:
@@ -187,23 +179,45 @@ def open_snapshot(
             if found is not None and found.segment == segment:
                 _cache[key] = found  # the last to go
                 return found
-        state = replay(storage, segment)
+        state = _state(storage, log, segment)
         check_readable(state.protocol)
         snapshot = Snapshot(storage, segment, state)
         snapshot.schema  # noqa: B018 - types that are not known are told here
     except VersionError as error:
-        raise ValueError(f"{where}the table {str(directory)!r} {error}") from None
+        raise ValueError(f"{where}the table {storage.root!r} {error}") from None
     except ValueError as error:
-        raise ValueError(f"{where}the table {str(directory)!r} cannot be read: {error}") from error
+        raise ValueError(f"{where}the table {storage.root!r} cannot be read: {error}") from error
     with _lock:
         _cache[key] = snapshot
-        while len(_cache) > _KEPT:
+        while len(_cache) > _KEPT or (len(_cache) > 1 and sum(map(_count, _cache.values())) > _KEPT_FILES):
             del _cache[next(iter(_cache))]
     return snapshot
 
 
-def _time(given: dt.datetime | str, where: str) -> dt.datetime:
-    """A time with a zone, UTC where none is given."""
+def _state(storage: Storage, log: Log, segment: Segment) -> State:
+    """What the log says of a version: what is known of an earlier one and its later commits, or all of the log."""
+    with _lock:
+        known = [each for (root, _), each in _cache.items() if root == storage.root]
+    earlier = [each for each in known if each.version < segment.version]
+    newest = max(earlier, key=lambda each: each.version, default=None)
+    commits = log.since(newest.segment, segment.version) if newest else None
+    if newest is None or commits is None:
+        return replay(storage, segment)
+    return advance(storage, segment, commits, newest.state)
+
+
+def _count(snapshot: Snapshot) -> int:
+    return len(snapshot.state.files)
+
+
+def instant(given: dt.datetime | str, where: str) -> dt.datetime:
+    """A time with a zone, UTC where none is given.
+
+    Raises
+    ------
+    ValueError
+        The text is no time.
+    """
     if isinstance(given, str):
         try:
             given = dt.datetime.fromisoformat(given)
@@ -212,16 +226,17 @@ def _time(given: dt.datetime | str, where: str) -> dt.datetime:
     return given if given.tzinfo else given.replace(tzinfo=dt.UTC)
 
 
-def _not_a_table(directory: Path) -> str:
-    """Why `directory` is not a table, with the nearest one that is."""
-    if not directory.exists():
-        problem = f"{str(directory)!r} does not exist"
-    elif not directory.is_dir():
-        problem = f"{str(directory)!r} is a file; expected the directory of a Delta table"
+def _not_a_table(storage: Storage) -> str:
+    """Why a directory is not a table, with the nearest one that is."""
+    if storage.is_file():
+        problem = f"{storage.root!r} is a file; expected the directory of a Delta table"
+    elif not storage.has_folder():
+        problem = f"{storage.root!r} does not exist"
     else:
-        problem = f"{str(directory)!r} is not a Delta table: it has no '_delta_log' directory"
-    if parent := next((parent for parent in directory.parents if is_table(parent)), None):
-        return f"{problem}; the table that encloses it is {str(parent)!r}"
-    if directory.is_dir() and (tables := sorted(child.name for child in directory.iterdir() if is_table(child))):
+        problem = f"{storage.root!r} is not a Delta table: it has no '_delta_log' directory"
+    with suppress(OSError):  # the directories above may be out of reach
+        if parent := next(filter(is_table, storage.parents), None):
+            return f"{problem}; the table that encloses it is {parent.root!r}"
+    if tables := [name for name in storage.folders() if is_table(storage.at(name))]:
         return f"{problem}; it holds the tables {', '.join(tables)}"
     return problem

@@ -8,31 +8,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .files import FILE_BYTES
-from .snapshot import Snapshot, open_snapshot, usable_path
+from .governance.owner import GovernedTable
+from .snapshot import Snapshot, open_snapshot
+from .storage import Storage
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
     from .merge import Merge
     from .optimize import Curve
 
 
-class Table:
+class Table(GovernedTable):
     """A Delta table, always at its newest version; ``lake["sales"]``, or `Table` of a path.
 
     Parameters
     ----------
     path : str or pathlib.Path
-        The table's directory.
+        The table's directory, or its URL in an object store.
     name : str, optional
         What error messages call it; the path by default.
+    version : int, optional
+        A version at which the table stays, to be read only.
 
     Attributes
     ----------
-    path : pathlib.Path
-        The directory, absolute.
     name : str
         The name.
+    storage : Storage
+        Where it is.
 
     Raises
     ------
@@ -45,14 +50,20 @@ class Table:
     1
     """
 
-    def __init__(self, path: str | Path, name: str | None = None) -> None:
-        self.name = str(path) if name is None else name
-        self.path = usable_path(path, f"Table({self.name!r}): ")
+    def __init__(self, path: str | Path | Storage, name: str | None = None, version: int | None = None) -> None:
+        self._version = version
+        self.name = name or (path.root if isinstance(path, Storage) else str(path))
+        self.storage = Storage.of(path, f"Table({self.name!r}): ")
         self._snapshot("version")
 
     @property
+    def path(self) -> Path | str:
+        """The directory, absolute; a text if it is a URL."""
+        return self.storage.path
+
+    @property
     def version(self) -> int:
-        """The newest version; the first one is 0."""
+        """The newest version, or the one at which the table stays; the first one is 0."""
         return self._snapshot("version").version
 
     def history(self, newest: int | None = None) -> pa.Table:
@@ -72,6 +83,41 @@ class Table:
         from .description import history
 
         return history(self._snapshot("history"), newest)
+
+    def changes(
+        self,
+        from_version: int | None = None,
+        to_version: int | None = None,
+        *,
+        from_timestamp: dt.datetime | str | None = None,
+        to_timestamp: dt.datetime | str | None = None,
+    ) -> duckdb.DuckDBPyRelation:
+        """What became of rows between two versions, both included: the change data feed.
+
+        In versions that were written without ``delta.enableChangeDataFeed``, the rows of a file that was rewritten are
+        deleted and inserted.
+
+        Parameters
+        ----------
+        from_version, to_version : int, optional
+            The first version and the last, by default the newest.
+        from_timestamp, to_timestamp : datetime.datetime or str, optional
+            Or the times from which on, and up to which, versions were committed.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            Lazily, the columns of the last version, ``_change_type`` (insert, delete, update_preimage or
+            update_postimage), ``_commit_version`` and ``_commit_timestamp``.
+
+        Raises
+        ------
+        ValueError
+            There is no such version, or columns were dropped or became of another type in between.
+        """
+        from .changes import changes
+
+        return changes(self.storage, from_version, to_version, from_timestamp, to_timestamp, self._told("changes"))
 
     def delete(self, where: str | None = None, *, deletion_vectors: bool | None = None) -> dict[str, int]:
         """Delete rows in one atomic commit; earlier versions still have them.
@@ -101,7 +147,7 @@ class Table:
         """
         from .delete import delete
 
-        return delete(self.path, where, deletion_vectors, self._where("delete"))
+        return delete(self.storage, where, deletion_vectors, self._where("delete"))
 
     def update(
         self, values: Mapping[str, str], where: str | None = None, *, deletion_vectors: bool | None = None
@@ -137,7 +183,7 @@ class Table:
         """
         from .delete import update
 
-        return update(self.path, values, where, deletion_vectors, self._where("update"))
+        return update(self.storage, values, where, deletion_vectors, self._where("update"))
 
     def merge(self, source: Any, on: str | Sequence[str]) -> Merge:
         """Merge rows into the table: clauses say what becomes of rows that match and that do not, `execute` does it.
@@ -161,7 +207,7 @@ class Table:
         """
         from .merge import Merge
 
-        return Merge(self.path, source, on, self._where("merge"))
+        return Merge(self.storage, source, on, self._where("merge"))
 
     def add_columns(self, schema: Any) -> int:
         """Add columns, which are NULL in the rows that there are.
@@ -181,19 +227,19 @@ class Table:
         from .alter import add_columns, alter
 
         columns = schema if isinstance(schema, pa.Schema) else pa.schema(schema)
-        return alter(self.path, "ADD COLUMNS", self._where("add_columns"), add_columns(columns))
+        return alter(self.storage, "ADD COLUMNS", self._where("add_columns"), add_columns(columns))
 
     def rename_column(self, old: str, new: str) -> int:
         """Rename a column without touching a file: the table maps its columns from then on; the version made."""
         from .alter import alter, rename_column
 
-        return alter(self.path, "RENAME COLUMN", self._where("rename_column"), rename_column(old, new))
+        return alter(self.storage, "RENAME COLUMN", self._where("rename_column"), rename_column(old, new))
 
     def drop_columns(self, *names: str) -> int:
         """Drop columns without touching a file: the table maps its columns from then on; the version made."""
         from .alter import alter, drop_columns
 
-        return alter(self.path, "DROP COLUMNS", self._where("drop_columns"), drop_columns(*names))
+        return alter(self.storage, "DROP COLUMNS", self._where("drop_columns"), drop_columns(*names))
 
     def add_constraint(self, name: str, condition: str) -> int:
         """Let a SQL condition hold for all rows, those that there are included; the version made.
@@ -205,13 +251,13 @@ class Table:
         """
         from .alter import add_constraint, alter
 
-        return alter(self.path, "ADD CONSTRAINT", self._where("add_constraint"), add_constraint(name, condition))
+        return alter(self.storage, "ADD CONSTRAINT", self._where("add_constraint"), add_constraint(name, condition))
 
     def drop_constraint(self, name: str) -> int:
         """Take a constraint away; the version made."""
         from .alter import alter, drop_constraint
 
-        return alter(self.path, "DROP CONSTRAINT", self._where("drop_constraint"), drop_constraint(name))
+        return alter(self.storage, "DROP CONSTRAINT", self._where("drop_constraint"), drop_constraint(name))
 
     def set_properties(self, properties: Mapping[str, Any]) -> int:
         """Set properties of the table, such as ``{"delta.enableChangeDataFeed": True}``; None takes one away.
@@ -223,7 +269,7 @@ class Table:
         """
         from .alter import alter, set_properties
 
-        return alter(self.path, "SET TBLPROPERTIES", self._where("set_properties"), set_properties(properties))
+        return alter(self.storage, "SET TBLPROPERTIES", self._where("set_properties"), set_properties(properties))
 
     def optimize(
         self,
@@ -268,7 +314,43 @@ class Table:
         """
         from .optimize import optimize
 
-        return optimize(self.path, order_by, where, curve, file_bytes, self._where("optimize"))
+        return optimize(self.storage, order_by, where, curve, file_bytes, self._where("optimize"))
+
+    def index(self, *columns: str, false_positive_rate: float = 0.01) -> dict[str, int]:
+        """Let queries leave out more files: note the bounds and a Bloom filter of columns for each data file.
+
+        The log has the bounds of a column only if its writer put them there, which many do for the first 32 columns,
+        and bounds do not help with values such as identifiers that lie in all files between them. Files that are
+        indexed already are not read again; after writing, index what is new. Nothing is committed: an index stands in
+        ``_ironlake`` below the table, and is not used where it is gone or damaged.
+
+        Parameters
+        ----------
+        *columns : str
+            The columns. Filters are made of whole numbers, texts, dates and timestamps, and asked about ``=`` and
+            ``IN``; other types have bounds only.
+        false_positive_rate : float
+            Portion of the files without a value that are read for it; 0.01 takes about 11 bits for each distinct value
+            of a file.
+
+        Returns
+        -------
+        dict of str to int
+            How many ``files_indexed``, and the ``bytes`` of the index made.
+
+        Raises
+        ------
+        ValueError
+            There is no such column, it is of a type that has no order, or the rate is not between 0 and 1.
+
+        Examples
+        --------
+        >>> lake["sales"].index("item")["files_indexed"]
+        2
+        """
+        from .index import build
+
+        return build(self.storage, columns, false_positive_rate, self._where("index"))
 
     def vacuum(self, retain_hours: float | None = None, *, dry_run: bool = True, force: bool = False) -> pa.Table:
         """Remove files that are no longer part of the table; versions that need them cannot be read afterwards.
@@ -295,7 +377,7 @@ class Table:
         """
         from .vacuum import vacuum
 
-        return vacuum(self.path, retain_hours, dry_run, force, self._where("vacuum"))
+        return vacuum(self.storage, retain_hours, dry_run, force, self._where("vacuum"))
 
     def restore(self, version: int | None = None, *, timestamp: dt.datetime | str | None = None) -> dict[str, int]:
         """Make an old version the newest one again; those in between stay.
@@ -323,7 +405,7 @@ class Table:
         """
         from .versions import restore
 
-        return restore(self.path, version, timestamp, self._where("restore"))
+        return restore(self.storage, version, timestamp, self._where("restore"))
 
     def clone(self, destination: str | Path, *, shallow: bool = False, version: int | None = None) -> Table:
         """Start a new table from a version of this one.
@@ -345,8 +427,9 @@ class Table:
         """
         from .versions import clone
 
-        where = self._where("clone")
-        return Table(clone(open_snapshot(self.path, version, where), destination, shallow, where))
+        told = self._told("clone")
+        snapshot = self._snapshot("clone") if version is None else open_snapshot(self.storage, version, told)
+        return Table(clone(snapshot, destination, shallow, told))
 
     def checkpoint(self) -> int:
         """Write the state of the newest version into one file, so that readers need not replay the log; the version.
@@ -355,15 +438,24 @@ class Table:
         """
         from .checkpoint import checkpoint
 
+        self._where("checkpoint")
         return checkpoint(self._snapshot("checkpoint"))
 
     def _where(self, method: str) -> str:
+        """How an error message of a method begins that changes the table; refuse that for one that stays."""
+        if self._version is not None:
+            raise PermissionError(
+                f"{self._told(method)}the lake is fixed by Lake.at; write to the one that it was made from"
+            )
+        return self._told(method)
+
+    def _told(self, method: str) -> str:
         """How an error message of a method begins."""
         return f"Table.{method}({self.name!r}): "
 
     def _snapshot(self, method: str) -> Snapshot:
-        """The newest version."""
-        return open_snapshot(self.path, None, self._where(method))
+        """The newest version, or that at which the table stays."""
+        return open_snapshot(self.storage, self._version, self._told(method))
 
     def __repr__(self) -> str:
         return f"Table({self.name!r}, version={self.version})"

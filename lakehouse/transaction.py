@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from .checkpoint import checkpoint_if_due
 from .files import FILE_BYTES, write_files
+from .governance.expectations import conditions, judge, kept, tell
 from .log import FOLDER, Log
 from .pruning import kept_files
 from .rules import check_rows, computed_columns
@@ -77,8 +78,7 @@ class Transaction:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            for path in self.written:
-                self.snapshot.storage.remove(path)
+            self.snapshot.storage.remove(self.written)
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -127,18 +127,26 @@ class Transaction:
             self.add(file, data_change=False)
         return files
 
-    def write(self, rows: pa.RecordBatchReader, rules: Mapping[str, str] | None = None) -> list[DataFile]:
+    def write(
+        self, rows: pa.RecordBatchReader, rules: Mapping[str, str] | None = None, dropping: bool = False
+    ) -> list[DataFile]:
         """Put rows into the table: their files are written, and checked against its rules and more of the caller's.
+
+        With ``dropping`` the rows are left out that an expectation says to drop; otherwise they break a rule.
 
         Raises
         ------
         ConstraintError
             Some rows break a rule.
         """
-        files = self._files(rows, self.after([]).schema)
+        dropped: dict[str, int] = {}
+        after = self.after([])
+        files = self._files(kept(after, rows, dropped) if dropping else rows, after.schema)
         for file in files:
             self.add(file)
-        check_rows(self.after(files), rules or {})
+        strict = conditions(after, ("fail",) if dropping else ("drop", "fail"))
+        check_rows(self.after(files), {**(rules or {}), **strict})
+        self.metrics |= judge(self.after(files), dropped)
         return files
 
     def feed(self, rows: pa.RecordBatchReader) -> None:
@@ -153,7 +161,7 @@ class Transaction:
         after = self.after([])
         computed = computed_columns(after.schema)
         mapped = after.mapping != "none"
-        files = write_files(after.path, rows, schema, after.partition_columns, mapped, computed, folder, file_bytes)
+        files = write_files(after.storage, rows, schema, after.partition_columns, mapped, computed, folder, file_bytes)
         self.written += [file.path for file in files]
         return files
 
@@ -177,13 +185,16 @@ class Transaction:
     def commit(self) -> int:
         """Make the changes a version of the table; its number. Without changes it is that of the snapshot.
 
+        That an expectation left all rows out is told in a version of its own.
+
         Raises
         ------
         ConflictError
             Another writer changed the same files, rows or the table's rules since the snapshot.
         """
         storage, version = self.snapshot.storage, self.snapshot.version
-        if not self.actions:
+        if not self.actions and not tell(self.metrics):
+            _record(storage, self.operation, version, self.predicate)
             return version
         for _ in range(MOST_RETRIES + 1):
             newest = Log(storage).newest
@@ -192,7 +203,8 @@ class Transaction:
             version = newest
             if storage.create(f"{FOLDER}/{version + 1:020}.json", lines(self._all(version))):
                 self.written.clear()
-                checkpoint_if_due(self.snapshot.path, version + 1, self.metadata)
+                checkpoint_if_due(storage, version + 1, self.metadata)
+                _record(storage, self.operation, version + 1, self.predicate)
                 return version + 1
         raise ConflictError(
             f"{self.operation} was overtaken by other writers {MOST_RETRIES} times, last by version {version + 1}"
@@ -206,7 +218,7 @@ class Transaction:
     def _all(self, version: int) -> list[dict[str, Any]]:
         """The actions with who did what in front."""
         told = {
-            **_provenance(self.operation, self.parameters, self.metrics),
+            **provenance(self.operation, self.parameters, self.metrics),
             "readVersion": self.snapshot.version,
             "isolationLevel": "WriteSerializable",
             "isBlindAppend": self._is_blind,
@@ -230,7 +242,7 @@ class Transaction:
             raise ConflictError(f"{self.operation} failed: {told} changed the same files; try again")
         added = {each["add"]["path"] for each in theirs if "add" in each and each["add"].get("dataChange", True)}
         if added and self.predicate is not None and not info.get("isBlindAppend"):
-            then = open_snapshot(self.snapshot.path, winner, "")
+            then = open_snapshot(storage, winner, "")
             paths = then.state.files["path"].to_pylist()
             if added & {encoded(paths[index]) for index in kept_files(then, self.predicate)}:
                 raise ConflictError(f"{self.operation} failed: {told} wrote rows that it should have seen; try again")
@@ -238,8 +250,18 @@ class Transaction:
 
 def create_table(storage: Storage, operation: str, parameters: dict[str, Any], actions: list[dict[str, Any]]) -> bool:
     """Commit the first version of a table; False if another writer was first."""
-    told = {"commitInfo": {**_provenance(operation, parameters, {}), "isBlindAppend": True}}
-    return storage.create(f"{FOLDER}/{0:020}.json", lines([told, *actions]))
+    told = {"commitInfo": {**provenance(operation, parameters, {}), "isBlindAppend": True}}
+    if not storage.create(f"{FOLDER}/{0:020}.json", lines([told, *actions])):
+        return False
+    _record(storage, operation, 0, None)
+    return True
+
+
+def _record(storage: Storage, operation: str, version: int, predicate: str | None) -> None:
+    """Tell the audit log of the lake, if there is one."""
+    from .governance.audit import record_commit  # which writes by transactions itself
+
+    record_commit(storage, operation, version, predicate)
 
 
 def lines(actions: list[dict[str, Any]]) -> bytes:
@@ -247,7 +269,7 @@ def lines(actions: list[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(action, separators=(",", ":")) + "\n" for action in actions).encode()
 
 
-def _provenance(operation: str, parameters: dict[str, Any], metrics: dict[str, int]) -> dict[str, Any]:
+def provenance(operation: str, parameters: dict[str, Any], metrics: dict[str, int]) -> dict[str, Any]:
     """What a commit says of itself."""
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in parameters.items()}
     return {

@@ -8,28 +8,31 @@ from __future__ import annotations
 import datetime as dt
 import math
 import os
-import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from .checkpoint import retention_hours
 from .deletion_vectors import vector_path
 from .errors import telling
+from .index import unneeded
 from .log import actions_to_keep
 from .protocol import check_writable
 from .snapshot import Snapshot, open_snapshot
+from .storage import Storage
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: A thousand years: more than times can go back.
+_MOST_HOURS = 8_766_000
 
-def vacuum(path: Path, retain_hours: float | None, dry_run: bool, force: bool, where: str) -> pa.Table:
+
+def vacuum(storage: Storage, retain_hours: float | None, dry_run: bool, force: bool, where: str) -> pa.Table:
     """Remove old files, or tell which; see `Table.vacuum`."""
     import pyarrow as pa
 
     with telling(where):
-        snapshot = open_snapshot(path, None, "")
+        snapshot = open_snapshot(storage, None, "")
         check_writable(snapshot.state.protocol, snapshot.state.metadata, "append")
         least = retention_hours(snapshot.configuration)
         hours = least if retain_hours is None else retain_hours
@@ -41,49 +44,51 @@ def vacuum(path: Path, retain_hours: float | None, dry_run: bool, force: bool, w
                 "versions would fail, and files of writers that have not committed yet would be lost; pass force=True "
                 "if there are none"
             )
-        before = time.time() - hours * 3600
-        needed = _needed(snapshot, int(before * 1000))
-        old = [(file, stat) for file, stat in _files(snapshot.path) if stat.st_mtime < before and file not in needed]
-        rows = [
-            {
-                "path": Path(file).relative_to(snapshot.path).as_posix(),
-                "size": stat.st_size,
-                "modification_time": dt.datetime.fromtimestamp(stat.st_mtime, dt.UTC),
-            }
-            for file, stat in sorted(old)
-        ]
+        before = dt.datetime.now(dt.UTC) - dt.timedelta(hours=min(hours, _MOST_HOURS))
+        needed = _needed(snapshot, int(before.timestamp() * 1000))
+        useless = set(unneeded(snapshot, needed))
+        old = sorted(
+            (file.path, file.size, file.modified)
+            for file in storage.files()
+            if file.modified < before
+            and (file.path in useless or not (_is_hidden(file.path) or storage.locate(file.path) in needed))
+        )
         if not dry_run:
-            for file, _ in old:
-                Path(file).unlink(missing_ok=True)
-        schema = {"path": pa.string(), "size": pa.int64(), "modification_time": pa.timestamp("us", "UTC")}
-        return pa.Table.from_pylist(rows, pa.schema(schema))
+            storage.remove([path for path, _, _ in old])
+        rows = [{"path": path, "size": size, "modification_time": time} for path, size, time in old]
+        return pa.Table.from_pylist(rows, columns())
+
+
+def columns() -> pa.Schema:
+    """What is told of each file."""
+    import pyarrow as pa
+
+    return pa.schema({"path": pa.string(), "size": pa.int64(), "modification_time": pa.timestamp("us", "UTC")})
 
 
 def _needed(snapshot: Snapshot, since: int) -> set[str]:
-    """The files of the newest version, and of those that were there after a time."""
-    from urllib.parse import unquote
-
-    needed = set()
-    for row in actions_to_keep(snapshot.storage, snapshot.segment, since).to_pylist():
+    """The locations of the files of the newest version, and of those that were there after a time."""
+    needed, storage = set(), snapshot.storage
+    for row in actions_to_keep(storage, snapshot.segment, since).to_pylist():
         action: dict[str, Any] = row["add"] if row["add"] and row["add"]["path"] is not None else row["remove"]
-        needed.add(os.path.normpath(snapshot.storage.locate(unquote(action["path"]))))
+        needed.add(_normal(storage.locate(unquote(action["path"]))))
         vector = action["deletionVector"] or {}
         if vector.get("storageType") == "u":
-            needed.add(os.path.normpath(snapshot.storage.locate(vector_path(vector["pathOrInlineDv"]))))
+            needed.add(_normal(storage.locate(vector_path(vector["pathOrInlineDv"]))))
     return needed
 
 
-def _files(folder: Path, top: bool = True) -> Iterator[tuple[str, os.stat_result]]:
-    """The files below a directory, without those that begin with ``_`` or ``.`` and those inside such a directory.
+def _normal(location: str) -> str:
+    """A location without steps up, as listings have it."""
+    return location if "://" in location else os.path.normpath(location)
+
+
+def _is_hidden(path: str) -> bool:
+    """Whether a file, or a directory that it is in, begins with ``_`` or ``.``.
 
     Change data are files of the table too; a partition is a directory even if its column's name begins so.
     """
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            hidden = entry.name[0] in "._" and "=" not in entry.name and not (top and entry.name == "_change_data")
-            if hidden or entry.is_symlink():
-                continue
-            if entry.is_dir():
-                yield from _files(Path(entry.path), top=False)
-            else:
-                yield entry.path, entry.stat()
+    parts = path.split("/")
+    if parts[0] == "_change_data":
+        parts = parts[1:]
+    return any(part[0] in "._" and "=" not in part for part in parts)

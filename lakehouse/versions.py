@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 import time
 import uuid
 from pathlib import Path
@@ -12,19 +11,19 @@ from typing import Any
 from .deletion_vectors import vector_path
 from .errors import telling
 from .protocol import check_writable
-from .snapshot import Snapshot, open_snapshot, usable_path
+from .snapshot import Snapshot, open_snapshot
 from .storage import Storage
 from .transaction import ConflictError, Transaction, create_table, encoded, known_file
 
 _MOST_ID = "delta.columnMapping.maxColumnId"
 
 
-def restore(path: Path, version: int | None, timestamp: dt.datetime | str | None, where: str) -> dict[str, int]:
+def restore(storage: Storage, version: int | None, timestamp: dt.datetime | str | None, where: str) -> dict[str, int]:
     """Commit a version that has the rows and the rules of an old one; see `Table.restore`."""
     with telling(where):
         if (version is None) == (timestamp is None):
             raise ValueError("expected either a version or a timestamp")
-        now, then = open_snapshot(path, None, ""), open_snapshot(path, version, "", timestamp)
+        now, then = open_snapshot(storage, None, ""), open_snapshot(storage, version, "", timestamp)
         check_writable(now.state.protocol, now.state.metadata, "change")
         ours, theirs = _keys(now), _keys(then)
         back = [index for key, index in theirs.items() if key not in ours]
@@ -44,36 +43,38 @@ def restore(path: Path, version: int | None, timestamp: dt.datetime | str | None
             return {"version": change.commit(), **told}
 
 
-def clone(source: Snapshot, destination: str | Path, shallow: bool, where: str) -> Path:
+def clone(source: Snapshot, destination: str | Path, shallow: bool, where: str) -> Storage:
     """Start a table from a version of another; see `Table.clone`."""
     with telling(where):
-        target = usable_path(destination, "")
-        if target.exists() and any(target.iterdir()):
-            raise FileExistsError(f"{str(target)!r} exists; expected a directory that does not, or is empty")
+        target = Storage.of(destination)
+        if not target.is_free():
+            raise FileExistsError(f"{target.root!r} exists; expected a directory that does not, or is empty")
+        if shallow and target.is_local != source.storage.is_local:
+            raise ValueError("a shallow clone cannot be on a disk if the table is in an object store, or vice versa")
+        copied: set[str] = set()
         try:
-            actions = [_moved(source, index, target, shallow) for index in range(len(source.files))]
+            actions = [_moved(source, index, target, None if shallow else copied) for index in range(len(source.files))]
             metadata = {**source.state.metadata, "id": str(uuid.uuid4()), "createdTime": time.time_ns() // 1_000_000}
-            told = {"source": str(source.path), "sourceVersion": source.version, "isShallow": shallow}
+            told = {"source": source.storage.root, "sourceVersion": source.version, "isShallow": shallow}
             first = [{"protocol": source.state.protocol}, {"metaData": metadata}]
-            if not create_table(Storage.of(str(target)), "CLONE", told, [*first, *actions]):
+            if not create_table(target, "CLONE", told, [*first, *actions]):
                 raise ConflictError("another writer created the table meanwhile; try again")
-        except ConflictError:
-            raise
         except BaseException:
-            shutil.rmtree(target, ignore_errors=True)
+            target.remove(copied)
+            target.tidy()
             raise
     return target
 
 
-def _moved(source: Snapshot, index: int, target: Path, shallow: bool) -> dict[str, Any]:
-    """The action that puts a file of another table into one, pointing to it or copying it."""
+def _moved(source: Snapshot, index: int, target: Storage, copied: set[str] | None) -> dict[str, Any]:
+    """The action that puts a file of another table into one, copied, or by pointing to it without such a set."""
     action = known_file(source, index)
     vector = action["add"].get("deletionVector", {})
     located = vector_path(vector["pathOrInlineDv"]) if vector.get("storageType") == "u" else None
-    if shallow:
-        action["add"]["path"] = Path(source.files[index]).as_uri()
+    if copied is None:
+        action["add"]["path"] = _absolute(source.files[index])
         if located:
-            absolute = Path(source.storage.locate(located)).as_uri()
+            absolute = _absolute(source.storage.locate(located))
             action["add"]["deletionVector"] = {**vector, "storageType": "p", "pathOrInlineDv": absolute}
         return action
     own = source.state.files["path"][index].as_py()
@@ -81,11 +82,16 @@ def _moved(source: Snapshot, index: int, target: Path, shallow: bool) -> dict[st
         own = f"part-{uuid.uuid4()}.parquet"  # of a shallow clone
         action["add"]["path"] = encoded(own)
     for start, end in [(source.files[index], own), *([(source.storage.locate(located), located)] if located else [])]:
-        goal = target / end
-        if not goal.exists():
-            goal.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(start, goal)
+        if end not in copied:  # a file of vectors is one for several
+            copied.add(end)
+            with source.storage.open(start) as content:
+                target.copy(end, content)
     return action
+
+
+def _absolute(location: str) -> str:
+    """A location as the log of another table has it."""
+    return encoded(location) if "://" in location else Path(location).as_uri()
 
 
 def _keys(snapshot: Snapshot) -> dict[Any, int]:

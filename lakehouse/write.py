@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .alter import with_mapping
@@ -17,6 +15,7 @@ from .protocol import check_writable, with_features
 from .pruning import check_predicate
 from .row_changes import apply, find, marks_rows
 from .rules import computed_columns
+from .scan import BATCH_ROWS, scan_sql
 from .schema import mismatches, partitionable, schema_text, sql_type, stored_schema
 from .snapshot import Snapshot, is_table, open_snapshot
 from .storage import Storage, scratch
@@ -31,7 +30,7 @@ _TOLD = {"error": "ErrorIfExists", "append": "Append", "overwrite": "Overwrite"}
 
 
 def write(
-    path: Path,
+    storage: Storage,
     data: Any,
     mode: Mode,
     partition_by: str | Sequence[str] | None,
@@ -39,43 +38,62 @@ def write(
     merge_schema: bool = False,
     predicate: str | None = None,
 ) -> int:
-    """Write `data` to the table at `path` and return the version made; see `Lake.write`.
+    """Write `data` to a table and return the version made; see `Lake.write`.
 
     `where` starts the error messages, such as ``"Lake.write('sales'): "``.
     """
-    table = open_snapshot(path, None, where) if _existing(path, where) else None
+    table = open_snapshot(storage, None, where) if _existing(storage, where) else None
     if table and mode == "error":
         raise FileExistsError(
             f"{where}the table exists, at version {table.version}; "
             'pass mode="append" or mode="overwrite" to write to it'
         )
     with telling(where):
-        rows = arrow_rows(data)
+        rows = source = arrow_rows(data)
     failures: list[Exception] = []
-    created = not path.exists()
     try:
         with telling(where):
             stays = mode == "append" or predicate is not None
             schema, partitions = _checked(rows.schema, table, stays, partition_by, merge_schema)
             rows = _watched(rows, failures)
             if table is None:
-                return _create(path, rows, schema, partitions, mode)
+                return _create(storage, rows, schema, partitions, mode)
             check_writable(table.state.protocol, table.state.metadata, "append" if mode == "append" else "change")
             if predicate is not None:
                 check_predicate(table, predicate)
             return _commit(table, rows, schema, partitions, mode, predicate)
     except Exception:
-        if created and not is_table(path):
-            shutil.rmtree(path, ignore_errors=True)
+        if source is not data:
+            source.close()  # a connection of the caller would be busy with it
+        if table is None:
+            storage.tidy()
         if failures:
             raise failures[0] from None  # what went wrong in the query, without the wrapping of other libraries
         raise
 
 
-def _create(path: Path, rows: pa.RecordBatchReader, schema: pa.Schema, partitions: list[str], mode: Mode) -> int:
+def _create(storage: Storage, rows: pa.RecordBatchReader, schema: pa.Schema, partitions: list[str], mode: Mode) -> int:
     """Write the files of a new table and commit them as its first version."""
-    storage = Storage.of(str(path))
-    files = write_files(path, rows, schema, partitions)
+    files = write_files(storage, rows, schema, partitions)
+    actions = [*table_actions(schema, partitions), *(add_action(file) for file in files)]
+    parameters = {"mode": _TOLD[mode], "partitionBy": partitions}
+    try:
+        if create_table(storage, "CREATE TABLE AS SELECT", parameters, actions):
+            return 0
+        raise ConflictError("another writer created the table meanwhile; try again")
+    except BaseException:
+        storage.remove([file.path for file in files])
+        raise
+
+
+def create_empty(storage: Storage, schema: pa.Schema, where: str) -> None:
+    """Make a table without rows, unless another writer does."""
+    with telling(where):
+        create_table(storage, "CREATE TABLE", {}, table_actions(schema, []))
+
+
+def table_actions(schema: pa.Schema, partitions: list[str]) -> list[dict[str, Any]]:
+    """What the first commit of a table says of it: its protocol and its metadata."""
     protocol: dict[str, Any] = {"minReaderVersion": 1, "minWriterVersion": 2}
     metadata = {
         "id": str(uuid.uuid4()),
@@ -85,14 +103,7 @@ def _create(path: Path, rows: pa.RecordBatchReader, schema: pa.Schema, partition
         "configuration": {},
         "createdTime": time.time_ns() // 1_000_000,
     }
-    actions = [{"protocol": with_features(protocol, _features(schema))}, {"metaData": metadata}]
-    actions += [add_action(file) for file in files]
-    parameters = {"mode": _TOLD[mode], "partitionBy": partitions}
-    if create_table(storage, "CREATE TABLE AS SELECT", parameters, actions):
-        return 0
-    for file in files:
-        storage.remove(file.path)
-    raise ConflictError("another writer created the table meanwhile; try again")
+    return [{"protocol": with_features(protocol, _features(schema))}, {"metaData": metadata}]
 
 
 def _commit(
@@ -108,7 +119,7 @@ def _commit(
     parameters: dict[str, Any] = {"mode": _TOLD[mode], "partitionBy": partitions}
     if predicate is not None:
         parameters["predicate"] = predicate
-    with Transaction(table, "WRITE", looked_at, parameters) as change, scratch() as connection:
+    with Transaction(table, "WRITE", looked_at, parameters) as change, scratch(table.storage) as connection:
         change.protocol = with_features(change.protocol, _features(schema))
         change.metadata = _evolved(table, schema, partitions)
         if predicate is not None:
@@ -117,7 +128,11 @@ def _commit(
         elif mode == "overwrite":
             for index in range(len(table.files)):
                 change.remove(index)
-        files = change.write(rows, {} if predicate is None else {f"the predicate {predicate!r}": predicate})
+        rules = {} if predicate is None else {f"the predicate {predicate!r}": predicate}
+        files = change.write(rows, rules, dropping=True)
+        if any("cdc" in action for action in change.actions):
+            inserted = f"SELECT *, 'insert' AS _change_type FROM ({scan_sql(change.after(files))})"
+            change.feed(connection.sql(inserted).to_arrow_reader(BATCH_ROWS))
         change.metrics |= {"numFiles": len(files), "numOutputBytes": sum(file.size for file in files)}
         return change.commit()
 
@@ -193,12 +208,14 @@ def _checked(
     return stored, partitions
 
 
-def _existing(path: Path, where: str) -> bool:
-    """Whether there is a table at `path`."""
-    if is_table(path):
+def _existing(storage: Storage, where: str) -> bool:
+    """Whether there is a table."""
+    if is_table(storage):
         return True
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f"{where}{str(path)!r} exists and is not a Delta table; move it away or use another name")
+    if not storage.is_free():
+        raise FileExistsError(
+            f"{where}{storage.root!r} exists and is not a Delta table; move it away or use another name"
+        )
     return False
 
 

@@ -412,3 +412,10 @@ class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles)
 
     def __repr__(self) -> str:
         return f"<SparkContext master={self.master} appName={self.appName}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        rows = {"version": f"ironlake, as PySpark {VERSION}", "master": self.master, "appName": self.appName}
+        cells = "".join(f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
+        return f"<table><caption>SparkContext</caption>{cells}</table>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .actions import Actions
 from .hadoop import HadoopSaving
@@ -28,9 +28,34 @@ class RDD(Transformations, Pairs, Sampling, Actions, Storing, HadoopSaving, Tabl
         """The lineage, a line for each step."""
         return lineage_text(self).encode()
 
-    def explainLineage(self) -> str:
-        """The lineage as text; print it."""
-        return lineage_text(self)
+    def explainLineage(self, form: Literal["text", "json", "dot", "svg"] = "text") -> str:
+        """The stages that an action on this RDD is cut into, with their steps, and what is there already.
+
+        Parameters
+        ----------
+        form : {"text", "json", "dot", "svg"}
+            ``text`` is for printing, ``json`` the argument of `rdd_stage_plan`, ``dot`` a graph for Graphviz, ``svg``
+            its picture.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            A picture needs Graphviz.
+
+        Examples
+        --------
+        >>> pairs = sc.parallelize([("a", 1), ("b", 1), ("a", 1)], 2)
+        >>> print(pairs.reduceByKey(lambda a, b: a + b).explainLineage().splitlines()[0])
+        Stage 0: 2 tasks
+        """
+        from .drawing import explain
+
+        return explain(self, form)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(repr(self))}\n{escape(self.explainLineage())}</pre>"
 
     def barrier(self) -> RDDBarrier:
         """Mark the stage: all of its tasks run at the same time, and can wait for each other."""

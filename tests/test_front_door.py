@@ -59,7 +59,7 @@ def test_functions_are_attributes():
 
 
 def test_heavy_libraries_are_imported_only_when_needed():
-    heavy = {"pyarrow", "deltalake", "rich", "typer", "pandas", "sklearn"}
+    heavy = {"pyarrow", "deltalake", "rich", "typer", "pandas", "sklearn", "cloudpickle"}
     output = python("import sys, ironlake; print(*sorted(name for name in sys.modules if '.' not in name))")
     assert not heavy & set(output.split())
 

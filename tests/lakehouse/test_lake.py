@@ -51,7 +51,7 @@ class TestOpen:
         with pytest.raises(ValueError, match=r"is a Delta table; open the directory that holds it"):
             ironlake.open(lake.root / "t")
 
-    @pytest.mark.parametrize("path", ["s3://bucket/lake", "a[1]", "50%", "a\nb", "a*"])
+    @pytest.mark.parametrize("path", ["ftp://host/lake", "a[1]", "50%", "a\nb", "a*"])
     def test_paths_that_cannot_work(self, path):
         with pytest.raises(ValueError, match=r"^ironlake\.open: "):
             ironlake.open(path)
@@ -167,7 +167,7 @@ class TestWrite:
         assert cast in str(error.value)
         assert not lake.root.exists()
 
-    @pytest.mark.parametrize("name", ["", "a b", "a.b", "1a", "a-b", "_delta/../x", None, 7])
+    @pytest.mark.parametrize("name", ["", "a b", "a.b.c", "1a", "a-b", "_delta/../x", None, 7])
     def test_names(self, lake, name):
         with pytest.raises(ValueError, match="the name is not valid"):
             lake.write(name, rows(1))
@@ -405,7 +405,7 @@ class TestSql:
         assert lake.sql("SELECT a.x + b.x FROM a, b").fetchall() == [(3,)]
         with pytest.raises(duckdb.CatalogException):
             con.sql("FROM b")
-        lake.attach(con)
+        lake.attach(con, None)
         assert con.sql("FROM b").fetchall() == [(2,)]
         (lake.root / "b").rename(lake.root / "c")
         assert lake.sql("FROM c").fetchall() == [(2,)]
@@ -435,22 +435,15 @@ class TestSql:
         assert lake.sql("FROM good").fetchall() == [(1,)]
         with pytest.raises(duckdb.Error, match="a file of the log is damaged: Malformed JSON"):
             lake.sql("FROM bad").fetchall()
-        assert "unreadable" in repr_text(lake)
+        assert "unreadable" in lake._repr_html_()
 
     def test_an_existing_table_of_the_database_is_not_replaced(self, lake):
         lake.write("t", rows(1))
         con = ironlake.connect()
         con.execute("CREATE TABLE t AS SELECT 42 AS x")
         with pytest.raises(duckdb.CatalogException):
-            lake.attach(con)
+            lake.attach(con, None)
         assert con.sql("FROM t").fetchall() == [(42,)]
-
-
-def repr_text(lake) -> str:
-    console = Console(width=200, record=True, quiet=True)
-    with console.capture() as captured:
-        Console(width=200, file=console.file).print(lake)
-    return captured.get() or "".join(str(cell) for row in lake._summary() for cell in row)
 
 
 class TestPeople:

@@ -230,7 +230,7 @@ def test_nested_columns_have_no_order(tmp_path):
 
 
 def test_appends_meanwhile_are_no_conflict_and_deletions_are(lake, monkeypatch):
-    then = open_snapshot(lake["t"].path, None, "")
+    then = open_snapshot(lake["t"].storage, None, "")
 
     def old(path, version, where):
         return then if version is None else open_snapshot(path, version, where)
@@ -242,7 +242,7 @@ def test_appends_meanwhile_are_no_conflict_and_deletions_are(lake, monkeypatch):
     assert rows(lake) == wanted
     files = set(lake["t"].path.rglob("*.parquet"))
     with pytest.raises(ConflictError, match="OPTIMIZE failed: version 5 .OPTIMIZE. changed the same files"):
-        optimize(lake["t"].path, None, None, "hilbert", 1 << 20, "")
+        optimize(lake["t"].storage, None, None, "hilbert", 1 << 20, "")
     assert set(lake["t"].path.rglob("*.parquet")) == files
     assert rows(lake) == wanted
 

@@ -302,7 +302,7 @@ class TestErrors:
         self.fails(con, f"'{tmp_path / 't'}'", "cannot be read: the log has no commits")
 
     def test_paths_that_would_be_misread(self, con):
-        self.fails(con, "'s3://bucket/table'", "is a URL; expected a directory on a local disk")
+        self.fails(con, "'ftp://host/table'", "is not a URL of tables; expected a path")
         self.fails(con, "'/data/a*b'", "contains '*'")
         self.fails(con, "'/data/a%20b'", "contains '%'")
 

@@ -135,6 +135,7 @@ def main(calls, seed):
         each
         for each in engine.declarations.values()
         if each.name not in LEAVE_OUT
+        and not each.body.__module__.endswith("procedures")  # they write where a path says
         and (each.name == ONE_OF_THE_TASKS or not (isinstance(each.body, type) and issubclass(each.body, LinearTask)))
     ]
     raised, last = 0, Path(tempfile.gettempdir()) / f"ironlake-fuzz-{seed}.sql"

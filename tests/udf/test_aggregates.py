@@ -498,6 +498,25 @@ def test_a_helper_with_a_default(con):
     assert con.execute("SELECT helped(x) FROM range(5) t(x)").fetchall() == [(10,)]
 
 
+@pytest.mark.filterwarnings("ignore:First-class function type")
+def test_functions_as_values(con):
+    declare(
+        "import numba\n"
+        "@numba.njit\ndef plus(x, y): return x + y\n"
+        "@numba.njit\ndef larger(x, y): return max(x, y)\n"
+        "@aggregate\nclass chosen:\n    total: float\n    n: int\n"
+        "    def update(self, x: float):\n"
+        "        step = plus\n"
+        "        if self.n == 2:\n            step = larger\n"
+        "        self.total = step(self.total, x)\n"
+        "        self.n += 1\n"
+        "    def merge(self, other): self.total += other.total\n"
+        "    def finish(self) -> float: return self.total\n",
+        "chosen",
+    )
+    assert con.execute("SELECT chosen(x) FROM unnest([1.0, 2.0, 7.0]::DOUBLE[]) t(x)").fetchall() == [(7.0,)]
+
+
 def test_a_truth_value_of_a_number(con):
     """`-> bool` gives true for any number but 0, as in Python."""
     declare(

@@ -1,5 +1,7 @@
 """Relation functions: all rows of a group as Arrow columns into plain Python."""
 
+import itertools
+
 import duckdb
 import pyarrow as pa
 import pyarrow.compute
@@ -121,6 +123,28 @@ def test_options(con):
         con.execute("SELECT count_rows(i, {'factr': 2}) FROM range(4) t(i)").fetchall()
 
 
+def test_many_groups_in_one_call(con):
+    @relation(form="groups")
+    def spans(starts, s: str, l: list[int], *, factor: int = 1) -> list[int]:
+        if factor > 2:
+            return [None]
+        made = [(len(s[a:b].drop_null()), len(l[a:b].flatten()), factor) for a, b in itertools.pairwise(starts)]
+        return pa.array(made, pa.list_(pa.int64())) if factor == 1 else [None if one[0] > 1 else one for one in made]
+
+    rows = "(SELECT i % 5 AS k, CASE WHEN i % 2 = 0 THEN 'é' || i END AS s, range(i) AS l FROM range(12) t(i))"
+    query = f"SELECT k, spans(s, l), spans(s, l, {{'factor': 1 + k % 2}}), spans(s, l) FILTER (k > 3) FROM {rows}"
+    found = con.execute(f"{query} GROUP BY k ORDER BY k").fetchall()
+    lengths = [
+        (k, len(range(k, 12, 5)), sum(i % 2 == 0 for i in range(k, 12, 5)), sum(range(k, 12, 5))) for k in range(5)
+    ]
+    assert found == [
+        (k, [n, total, 1], [n, total, 1] if k % 2 == 0 else None if n > 1 else [n, total, 2], [n, total, 1] if k > 3 else None)
+        for k, _, n, total in lengths
+    ]  # fmt: skip
+    with pytest.raises(duckdb.Error, match="spans: the function returned 1 values for 5 groups"):
+        con.execute(f"SELECT spans(s, l, {{'factor': 3}}) FROM {rows} GROUP BY k").fetchall()
+
+
 # --------------------------------------------------------------------------------------------------------------- errors
 
 
@@ -153,11 +177,12 @@ def test_a_result_of_the_wrong_shape(con):
         ("def broken(x: float): return 1.0", "needs a result type"),
         ("def broken(x: float) -> dict: return 1.0", "result"),
         ("def broken(x: set) -> float: return 1.0", "parameter 'x'"),
+        ("(form='rows')\ndef broken(x: float) -> float: return 1.0", "form must be 'group' or 'groups', got 'rows'"),
     ],
 )
 def test_wrong_declarations(declaration, message):
     with pytest.raises(DeclarationError, match=message):
-        declare_source("@relation\n" + declaration)
+        declare_source("@relation" + ("" if declaration[0] == "(" else "\n") + declaration)
 
 
 def test_lists_of_arrow_go_out_whole():

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from declared_functions import declare_source, generator_log, held, sql
 
-from ironlake.udf.engine import Database, table
+from ironlake.udf.engine import Database, Source, check_external_access, scalar, table
 from ironlake.udf.engine.declaration import DeclarationError
 
 
@@ -46,6 +46,42 @@ def counted_batches(n: int, rows: int = 10000):
 def changing_schema(n: int = 3):
     for at in range(n):
         yield pa.record_batch({"a" if at < 2 else "b": [at]})
+
+
+#: The columns that `asked_for_columns` was asked for, run by run.
+asked: list[list[str]] = []
+
+
+@table
+def asked_for_columns(rows: int = 3) -> Source:
+    """Numbers that are made when a query runs, in the columns that it needs."""
+    schema = pa.schema({name: pa.int64() for name in "abc"})
+
+    def read(columns):
+        asked.append(columns)
+        made = {name: pa.array(range(rows), pa.int64()) for name in columns}
+        yield pa.record_batch(made)
+
+    return Source(schema, read)
+
+
+@table
+def reads_a_file(path: str):
+    """What a function does that reads files."""
+    check_external_access(f"the path {path!r}")
+    return pa.table({"path": [path]})
+
+
+@table
+def reads_a_file_late(path: str):
+    yield pa.record_batch({"n": pa.array([], pa.int64())})
+    check_external_access(f"the path {path!r}")
+
+
+@scalar(form="arrow")
+def file_of(path: str) -> str:
+    check_external_access("the file")
+    return path
 
 
 # ------------------------------------------------------------------------------------------------------------ arguments
@@ -307,3 +343,31 @@ def test_redeclaring_in_an_open_database(con):
         declare_source("@table\ndef redeclared_table(m: str = 'x'): return pa.table({'i': [m]})")
     assert con.execute("FROM redeclared_table(n := 10)").fetchall() == [(20,)]
     assert duckdb.connect().execute("FROM redeclared_table(m := 'y')").fetchall() == [("y",)]
+
+
+# --------------------------------------------------------------------------------------------- sources, external access
+
+
+def test_a_source_is_asked_when_a_query_runs_for_the_columns_that_it_needs(con):
+    asked.clear()
+    con.execute("CREATE VIEW v AS FROM asked_for_columns()")
+    con.execute("EXPLAIN FROM v")
+    assert asked == []
+    assert con.sql("SELECT c, a FROM v ORDER BY a").fetchall() == [(0, 0), (1, 1), (2, 2)]
+    assert con.sql("SELECT count(*) FROM v").fetchall() == [(3,)]
+    assert sorted(asked[0]) == ["a", "c"]
+    assert len(asked[1]) == 1
+    statement = "SELECT b FROM asked_for_columns(rows => 5000) WHERE b > $1"
+    assert [len(con.execute(statement, [value]).fetchall()) for value in (10, 4998)] == [4989, 1]
+    assert asked[2:] == [["b"], ["b"]]
+    assert asked_for_columns(2).to_pydict() == {name: [0, 1] for name in "abc"}
+
+
+@pytest.mark.parametrize("call", ["FROM reads_a_file('x')", "FROM reads_a_file_late('x')", "SELECT file_of('x')"])
+def test_external_access_is_asked_of_the_database_that_calls(con, call):
+    closed = duckdb.connect(config={"enable_external_access": "false"})
+    con.execute(call).fetchall()
+    with pytest.raises(duckdb.Error, match="cannot be reached: external access is disabled in this database"):
+        closed.execute(call).fetchall()
+    con.execute(call).fetchall()  # nothing of it is left
+    check_external_access("a file, outside of functions,")

@@ -12,7 +12,18 @@ from numba import njit
 from .collector import Collector
 from .declaration import Declaration
 from .layout import ARRAY_BYTES, HEADER_BYTES, Layout
-from .memory import address_of, chunk_size, chunk_vector, guarded, load, prefetch, state_clone, store, zero_bytes
+from .memory import (
+    address_of,
+    chunk_size,
+    chunk_vector,
+    copy_bytes,
+    guarded,
+    load,
+    prefetch,
+    state_clone,
+    store,
+    zero_bytes,
+)
 from .options import CAPACITY, default_values
 from .readers import array_extent, is_null, list_extent, reader, row_reader
 from .sqltypes import SqlType
@@ -113,7 +124,23 @@ def collecting_kernels(
     return {
         "update": _update_callback(steps, _wakes(None, layout, {}, gap >= 0), self_type, gap),
         "combine": _combine_callback(njit(scope["merge"]), fetch_ahead, self_type),
+        "gather": (_gather, "void(int64, int64, int64, int64, int64, int64)"),
     }
+
+
+def _gather(states: int, count: int, array: int, width: int, starts: int, target: int) -> None:
+    """Put a growable array of many states end to end: first where each starts, then, given a target, the elements.
+
+    ``array`` is its offset in a state, ``width`` the bytes of an element.
+    """
+    total = 0
+    for index in range(count):
+        place = load(states + 8 * index, np.int64) + array
+        length = load(place + 8, np.int64)
+        if target != 0:
+            copy_bytes(target + total * width, load(place, np.int64), length * width)
+        total += length
+        store(starts + 8 * (index + 1), total, np.int64)
 
 
 def _update_callback(steps: Steps, wakes: tuple[Any, Any], self_type: Any, gap: int) -> tuple[Callable[..., None], str]:

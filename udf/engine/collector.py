@@ -18,6 +18,8 @@ from .sqltypes import SqlType, list_of, to_arrow
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: Arrow's lists and texts count their elements and bytes in 32 bits.
+MOST_ELEMENTS = 2**31 - 1
 _UNITS = {"DATE": "INTEGER", "TIMESTAMP": "BIGINT", "TIMESTAMPTZ": "BIGINT", "BOOLEAN": "UTINYINT"}
 
 
@@ -117,18 +119,14 @@ def _column(type_: SqlType, name: str, arrays: dict[str, np.ndarray[Any, Any]]) 
     import pyarrow as pa
 
     valid = arrays[f"{name}_valid"]
-    mask = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
+    mask = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
     count = len(valid)
     if type_.name in ("VARCHAR", "BLOB", "LIST", "ARRAY"):
-        offsets = pa.py_buffer(np.concatenate([[0], arrays[f"{name}_ends"]]).astype(np.int64).tobytes())
+        offsets = _offsets(arrays[f"{name}_ends"])
         if type_.name in ("LIST", "ARRAY"):
             child = _column(type_.element, f"{name}i", arrays)
-            return pa.LargeListArray.from_buffers(
-                pa.large_list(child.type), count, [mask, offsets], children=[child]
-            ).cast(pa.list_(child.type))
-        large = pa.large_string() if type_.name == "VARCHAR" else pa.large_binary()
-        content = pa.py_buffer(arrays[f"{name}_bytes"].tobytes())
-        return pa.Array.from_buffers(large, count, [mask, offsets, content]).cast(to_arrow(type_))
+            return pa.ListArray.from_buffers(pa.list_(child.type), count, [mask, offsets], children=[child])
+        return pa.Array.from_buffers(to_arrow(type_), count, [mask, offsets, pa.py_buffer(arrays[f"{name}_bytes"])])
     if type_.name == "STRUCT":
         children = [_column(child, f"{name}f{index}", arrays) for index, (_, child) in enumerate(type_.fields)]
         fields = [pa.field(label, child.type) for (label, _), child in zip(type_.fields, children, strict=True)]
@@ -137,4 +135,15 @@ def _column(type_: SqlType, name: str, arrays: dict[str, np.ndarray[Any, Any]]) 
     if type_.name == "BOOLEAN":
         values = np.packbits(values, bitorder="little")
     arrow = pa.decimal128(38, 0) if type_.name.endswith("HUGEINT") else to_arrow(type_)
-    return pa.Array.from_buffers(arrow, count, [mask, pa.py_buffer(values.tobytes())])
+    return pa.Array.from_buffers(arrow, count, [mask, pa.py_buffer(values)])
+
+
+def _offsets(ends: np.ndarray[Any, Any]) -> pa.Buffer:
+    """The offsets of lists or texts that stand end to end."""
+    import pyarrow as pa
+
+    if len(ends) and ends[-1] > MOST_ELEMENTS:
+        raise ValueError(f"the lists or texts of a group have {ends[-1]} elements or bytes, the most are 2**31 - 1")
+    offsets = np.zeros(len(ends) + 1, np.int32)
+    offsets[1:] = ends
+    return pa.py_buffer(offsets)

@@ -17,6 +17,7 @@ from llvmlite import binding as llvm
 from numba import cfunc
 from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.cpu import CPUContext
 from numba.core.dispatcher import Dispatcher
 
 
@@ -31,9 +32,10 @@ class ObjectCode(NamedTuple):
 def compile_callback(function: Callable[..., Any], signature: str) -> ObjectCode:
     """Compile a Python function and what it calls to the object code of a C callback."""
     with global_compiler_lock:
-        with _front_end_only():
+        with _front_end_only(function.__qualname__):
             callback: Any = cfunc(signature)(function)
         library = callback._library
+        _add_wrappers(library)
         library._final_module = _with_recursion(library._final_module)
         library._optimize_final_module()
         module = library._final_module
@@ -44,6 +46,19 @@ def compile_callback(function: Callable[..., Any], signature: str) -> ObjectCode
         used = {variable.name for variable in module.global_variables}
         kept = [(name, list(environment.consts)) for name, environment in _environments.items() if name in used]
         return ObjectCode(callback.native_name, library._codegen._tm.emit_object(module), kept)
+
+
+#: What adds a function's wrapper for C to a library, by the wrapper's name.
+_wrappers: dict[str, Callable[[Any], None]] = {}
+
+
+def _add_wrappers(library: Any) -> None:
+    """Make the wrappers for C of functions that are used as values, such as those of a tuple."""
+    names = [item.name for item in library._final_module.functions if item.is_declaration]
+    for name in filter(_wrappers.__contains__, names):
+        made = library._codegen.create_library(name)
+        _wrappers[name](made)
+        library._final_module.link_in(made._final_module)
 
 
 #: What compiled functions refer to, by the name of the variable they find it in; callbacks share functions.
@@ -73,12 +88,28 @@ _UNRESOLVED = ".numba.unresolved$"
 
 
 @contextlib.contextmanager
-def _front_end_only() -> Iterator[None]:
-    """Leave what is compiled in the block as linked, unoptimised modules without machine code.
+def _front_end_only(callback: str) -> Iterator[None]:
+    """Leave what is compiled in the block as linked modules without machine code, tidied one function at a time.
 
+    Numba gives every function a wrapper for C and one for Python; here only the callback gets the one for C, and
+    later each function that is used as a value.
     Python does not find such code where it calls one of the functions: it asks for the function to be compiled, and
     `_compile` then forgets the code that is none.
     """
+
+    def tidy(library: Any, module: Any) -> None:
+        module.data_layout = library._codegen._data_layout
+        manager, builder = library._codegen._function_pass_manager()
+        for function in module.functions:
+            if not function.is_declaration:
+                manager.run(function, builder)
+
+    def create_cfunc_wrapper(context: Any, library: Any, description: Any, *call: Any) -> None:
+        if description.qualname == callback:
+            _numbas_cfunc_wrapper(context, library, description, *call)
+        _wrappers[description.llvm_cfunc_wrapper_name] = lambda into: _numbas_cfunc_wrapper(
+            context, into, description, *call
+        )
 
     def finalize(library: Any) -> None:
         for linked in dict.fromkeys(library._linking_libraries):
@@ -93,6 +124,9 @@ def _front_end_only() -> Iterator[None]:
         _environments[name] = environment
 
     patches: list[tuple[type, str, Callable[..., Any]]] = [
+        (CPUContext, "create_cfunc_wrapper", create_cfunc_wrapper),
+        (CPUContext, "create_cpython_wrapper", lambda context, *call, **settings: None),
+        (JITCodeLibrary, "_optimize_functions", tidy),
         (JITCodeLibrary, "finalize", finalize),
         (JITCodeLibrary, "get_pointer_to_function", lambda library, name: library._ensure_finalized() or 0),
         (JITCPUCodegen, "set_env", set_env),
@@ -112,6 +146,7 @@ def _front_end_only() -> Iterator[None]:
 #: Functions of which some code has no machine code.
 _without_code: weakref.WeakSet[Any] = weakref.WeakSet()
 _numbas_compile = Dispatcher.compile
+_numbas_cfunc_wrapper: Any = CPUContext.create_cfunc_wrapper
 
 
 def _compile(dispatcher: Any, signature: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import re
 import threading
 from collections.abc import Generator, Iterator
 from ctypes import CFUNCTYPE, c_int64, c_void_p
@@ -129,6 +130,19 @@ class Database:
             first = next(batches)
             return pa.Table.from_batches([first, *batches])
 
+    def rows(self, query: str) -> pa.RecordBatchReader:
+        """The rows of a query, or of a table of this name, made as they are asked for.
+
+        Raises
+        ------
+        RuntimeError
+            With DuckDB's message, if the query fails.
+        """
+        import pyarrow as pa
+
+        batches = self.stream(as_query(query))
+        return pa.RecordBatchReader.from_batches(next(batches).schema, batches)
+
     def stream(self, sql: str) -> Generator[pa.RecordBatch, None, None]:
         """Run one SQL statement on a connection of its own; the result in batches, made as they are asked for.
 
@@ -163,6 +177,11 @@ class Database:
             finally:
                 capi.destroy_result(ctypes.byref(result))
                 capi.destroy_prepare(ctypes.byref(statement))
+
+
+def as_query(text: str) -> str:
+    """A query as it is, or one for all of a table."""
+    return f"FROM {text}" if re.fullmatch(r"\s*[\w.\"]+\s*", text) else text
 
 
 class _Result(ctypes.Structure):

@@ -7,12 +7,13 @@ later, in a notebook cell say, is added to the databases that are still open (se
 from __future__ import annotations
 
 import ctypes
+import threading
 import warnings
 from collections.abc import Callable
 from ctypes import CFUNCTYPE, POINTER, c_bool, c_char_p, c_int32, c_int64, c_uint32, c_void_p
 from typing import Any
 
-from . import capi, database, machine, tables
+from . import capi, database, filters, machine, tables
 from .declaration import Declaration
 from .overload import Overload, install_symbols
 
@@ -25,6 +26,8 @@ _overloads: dict[str, list[Overload]] = {}
 #: database -> addresses of the overloads it knows.
 _known: dict[int, set[int]] = {}
 _installed = False
+#: What is known of open databases changes on one thread at a time; several may open one at once.
+_loading = threading.RLock()
 
 
 class _Descriptor(ctypes.Structure):
@@ -60,11 +63,12 @@ def _load(info: int, access: Any) -> bool:
     try:
         if capi.connect(access.contents.get_database(info), ctypes.byref(connection)) != 0:
             raise RuntimeError("no connection to the database that is being opened")
-        cell = database.opened(connection)
-        _known.pop(cell.value or 0, None)
-        tables.forget(cell)
-        for declaration in list(declarations.values()):
-            _register(connection, cell, declaration)
+        with _loading:
+            cell = database.opened(connection)
+            _known.pop(cell.value or 0, None)
+            tables.forget(cell)
+            for declaration in list(declarations.values()):
+                _register(connection, cell, declaration)
     except BaseException as error:  # the C boundary: DuckDB reports it to whoever opens the database
         access.contents.set_error(info, str(error).encode())
         return False
@@ -93,9 +97,25 @@ def _describe_callback(pointer: Any) -> int:
     return 0
 
 
+@CFUNCTYPE(c_int32, POINTER(_Descriptor))
+def _describe_filters(pointer: Any) -> int:
+    from ironlake import __version__
+
+    descriptor = pointer.contents
+    descriptor.version = 1
+    descriptor.name, descriptor.extension_version = b"ironlake_filters", __version__.encode()
+    descriptor.api_version, descriptor.entry_capi_v2 = b"v2.0.0", capi.address(filters.load)
+    return 0
+
+
 def install() -> None:
     """Make DuckDB load this extension into every database opened from now on."""
-    for describe in (_describe_callback, _describe) if database.supported() else (_describe,):
+    extensions = [_describe]
+    if database.supported():
+        extensions.insert(0, _describe_callback)
+    if filters.supported():
+        extensions.append(_describe_filters)
+    for describe in extensions:
         if capi.register_static_extension(describe) != 0:
             raise RuntimeError("DuckDB refused the ironlake extension; is another copy of ironlake loaded?")
     global _installed

@@ -67,7 +67,7 @@ def _call_table(declaration: Declaration, arguments: tuple[Any, ...], named: dic
     import pyarrow as pa
 
     from .database import Database, newest_cell
-    from .tables import check_arguments, stream
+    from .tables import Source, check_arguments, stream
 
     names = [parameter.name for parameter in declaration.parameters]
     if len(arguments) > len(names):
@@ -78,7 +78,7 @@ def _call_table(declaration: Declaration, arguments: tuple[Any, ...], named: dic
         private_database()
         given[injected] = Database(newest_cell())
     schema, batches, _ = stream(declaration.body(**given))
-    return pa.Table.from_batches(batches, schema)
+    return pa.Table.from_batches(batches.read(schema.names) if isinstance(batches, Source) else batches, schema)
 
 
 def _call_aggregate(declaration: Declaration, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:

@@ -155,6 +155,17 @@ def encode(vector, handle, row, out, at):  # type: ignore[no-untyped-def]
 
 
 @njit
+def _end_to_end(entries: int, count: int) -> bool:
+    """Whether lists are as long as each other and stand one behind the other."""
+    start, length = load(entries, np.int64), load(entries + 8, np.int64)
+    for index in range(1, count):
+        entry = entries + index * 16
+        if load(entry, np.int64) != start + index * length or load(entry + 8, np.int64) != length:
+            return False
+    return True
+
+
+@njit
 def alike(vector, handle, one, other, count):  # type: ignore[no-untyped-def]
     """Whether so many values from ``one`` on are bit by bit those from ``other`` on; False tells nothing."""
     kind, validity, nulls = _type_id(handle), vector_validity(vector), False
@@ -193,7 +204,10 @@ def alike(vector, handle, one, other, count):  # type: ignore[no-untyped-def]
         return True
     if kind == 24:
         elements, child = list_child(vector), _list_type_child(handle)
-        same = True
+        start, its, same = load(data + one * 16, np.int64), load(data + other * 16, np.int64), True
+        if one < other and _end_to_end(data + one * 16, count + other - one):
+            same = alike(elements, child, start, its, count * load(data + one * 16 + 8, np.int64))
+            count = 0
         for index in range(count):
             at, its = data + (one + index) * 16, data + (other + index) * 16
             length = load(at + 8, np.int64)

@@ -34,11 +34,13 @@ class Overload:
     arguments : types of the column arguments.
     with_options : whether a STRUCT of options follows them.
     address : of the native record, DuckDB's extra info for the function.
+    code : addresses of machine code by name, once it is in place.
     """
 
     def __init__(self, declaration: Declaration, arguments: tuple[SqlType, ...], with_options: bool) -> None:
         self.declaration, self.arguments, self.with_options = declaration, arguments, with_options
         self.records = Records(declaration)
+        self.code: dict[str, int] = {}
         self._refusal: Exception | None = None
         self._record = _Record(compile=capi.address(_compile_callback))
         self.address = ctypes.addressof(self._record)
@@ -84,7 +86,7 @@ class Overload:
             if self.with_options and self.declaration.kind != "scalar":
                 link()
             try:
-                code = compile_overload(self.declaration, self.arguments, self.with_options)
+                code = self.code = compile_overload(self.declaration, self.arguments, self.with_options)
             except Exception as error:
                 if _is_numbas(error):
                     self._refusal = error  # trying again would take as long and fail as well

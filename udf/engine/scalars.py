@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ctypes import CFUNCTYPE, c_void_p
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from . import capi, machine
+from . import access, capi, machine
 from .declaration import Declaration, DeclarationError, Documentation, parameters_of, result_of
 from .options import check
 from .overload import Overload, at
@@ -84,6 +84,7 @@ def make_function(overload: Overload) -> int:
         capi.scalar_function_set_bind(function, capi.address(_bind))
         capi.scalar_function_set_function(function, machine.runtime()["ironlake_scalar"])
     else:
+        capi.scalar_function_set_bind(function, capi.address(_bind_access))
         capi.scalar_function_set_function(function, capi.address(_execute))
     return int(function)
 
@@ -93,6 +94,20 @@ def _bind(info: int) -> None:
     overload = at(capi.scalar_function_bind_get_extra_info(info))
     try:
         overload.compile()
+    except BaseException as error:  # the C boundary
+        capi.scalar_function_bind_set_error(info, overload.message(error))
+
+
+#: What a bound call of a Python body keeps: whether it may reach files.
+_DENIED, _ALLOWED = 1, 2
+
+
+@CFUNCTYPE(None, c_void_p)
+def _bind_access(info: int) -> None:
+    overload = at(capi.scalar_function_bind_get_extra_info(info))
+    try:
+        allowed = access.is_allowed(info, capi.scalar_function_get_client_context)
+        capi.scalar_function_set_bind_data(info, _ALLOWED if allowed else _DENIED, None)
     except BaseException as error:  # the C boundary
         capi.scalar_function_bind_set_error(info, overload.message(error))
 
@@ -117,7 +132,8 @@ def _execute(info: int, chunk: int, result: int) -> None:
     try:
         from .arrow import write_column
 
-        write_column(_call(overload, chunk), result, 0)
+        with access.running(capi.scalar_function_get_bind_data(info) == _ALLOWED):
+            write_column(_call(overload, chunk), result, 0)
     except BaseException as error:  # the C boundary
         overload.fail(info, error)
 

@@ -10,6 +10,7 @@ overload for each of its members. An array of any fixed length is written ``"FLO
 from __future__ import annotations
 
 import datetime
+import functools
 import itertools
 import re
 import types
@@ -235,6 +236,7 @@ def struct_of(record: type) -> SqlType:
     return SqlType("STRUCT", fields=tuple((field, single(hints[field])) for field in record._fields))  # type: ignore[attr-defined]
 
 
+@functools.cache
 def to_arrow(type_: SqlType) -> pa.DataType:
     """The Arrow type in which columns of this SQL type travel."""
     import pyarrow as pa

@@ -13,9 +13,10 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterator
 from ctypes import CFUNCTYPE, c_int64, c_void_p
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import capi
+from . import access, capi
 from .database import Database
 from .declaration import Declaration, DeclarationError, Documentation, parameters_of
 from .options import check
@@ -27,13 +28,29 @@ if TYPE_CHECKING:
 _VECTOR_ROWS = 2048
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a table function returns to be asked for rows only when a query runs, and only for the columns it needs.
+
+    Attributes
+    ----------
+    schema : pyarrow.Schema
+        All columns.
+    read : callable
+        Takes the names of some columns, at least one, and gives a reader or a generator of batches of these, in order.
+    """
+
+    schema: pa.Schema
+    read: Callable[[list[str]], Iterator[pa.RecordBatch]]
+
+
 def declare(function: Callable[..., Any], *, name: str | None = None) -> Declaration:
     """Read a table function.
 
     Parameters
     ----------
-    function : with annotated parameters. It returns a pyarrow Table, RecordBatch or RecordBatchReader, or is a
-        generator of record batches. A parameter annotated ``Database`` is not an argument of the SQL function: it
+    function : with annotated parameters. It returns a pyarrow Table, RecordBatch or RecordBatchReader, a `Source`, or
+        is a generator of record batches. A parameter annotated ``Database`` is not an argument of the SQL function: it
         receives a way to query the database that the call runs in.
     name : SQL name; the function's own by default.
 
@@ -97,7 +114,7 @@ _calls: dict[tuple[int, str], _Call] = {}
 
 def forget(cell: c_int64) -> None:
     """Forget what was registered in a database that stood at an address before."""
-    for key in [key for key in _calls if key[0] == cell.value]:
+    for key in [key for key in list(_calls) if key[0] == cell.value]:
         del _calls[key]
 
 
@@ -159,18 +176,28 @@ def check_arguments(declaration: Declaration, given: dict[str, Any]) -> dict[str
 class _Bound:
     """A bound call: its columns, and the stream that the first execution will read."""
 
-    def __init__(self, call: _Call, arguments: dict[str, Any]) -> None:
+    def __init__(self, call: _Call, arguments: dict[str, Any], allowed: bool) -> None:
         from .arrow import BatchReader
 
-        self.call, self.arguments = call, arguments
-        self._stream: Iterator[pa.RecordBatch] | None
-        self.schema, self._stream, self.rows = stream(call.run(arguments))
+        self.call, self.arguments, self.allowed = call, arguments, allowed
+        self._stream: Iterator[pa.RecordBatch] | Source | None
+        with access.running(allowed):
+            self.schema, self._stream, self.rows = stream(call.run(arguments))
         self.reader = BatchReader(self.schema)
 
-    def take_stream(self) -> Iterator[pa.RecordBatch]:
-        """The stream of a new execution; a prepared statement that runs again calls the body again."""
+    def take_stream(self, columns: list[int]) -> tuple[Iterator[pa.RecordBatch], list[int]]:
+        """The stream of a new execution, and where in its batches some of the columns stand.
+
+        A prepared statement that runs again calls the body again.
+        """
         taken, self._stream = self._stream, None
-        return taken if taken is not None else stream(self.call.run(self.arguments))[1]
+        with access.running(self.allowed):
+            if taken is None:
+                _, taken, _ = stream(self.call.run(self.arguments))
+            if not isinstance(taken, Source):
+                return taken, columns
+            names = [self.schema.names[index] for index in columns] or self.schema.names[:1]
+            return iter(taken.read(names)), list(range(len(columns)))
 
     def close(self) -> None:
         """Close a stream that nobody read."""
@@ -178,8 +205,8 @@ class _Bound:
             _close(self._stream)
 
 
-def stream(result: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch], int | None]:
-    """What a table function returned: its schema, its batches, and the number of rows where it is known.
+def stream(result: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch] | Source, int | None]:
+    """What a table function returned: its schema, its batches or their source, and the number of rows if it is known.
 
     Raises
     ------
@@ -188,6 +215,8 @@ def stream(result: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch], int | None
     """
     import pyarrow as pa
 
+    if isinstance(result, Source):
+        return result.schema, result, None
     if hasattr(result, "__arrow_c_stream__") and not isinstance(result, pa.Table | pa.RecordBatchReader):
         result = pa.RecordBatchReader.from_stream(result)
     if isinstance(result, pa.RecordBatch):
@@ -229,17 +258,19 @@ class _Scan:
 
         from .arrow import BatchReader
 
-        self._batches = bound.take_stream()
-        self._columns = [index for index in columns if index < len(bound.schema)]
+        wanted = [index for index in columns if index < len(bound.schema)]
+        self._allowed = bound.allowed
+        self._batches, self._columns = bound.take_stream(wanted)
         self._positions = [position for position, index in enumerate(columns) if index < len(bound.schema)]
-        self._reader = BatchReader(pa.schema([bound.schema.field(index) for index in self._columns]))
+        self._reader = BatchReader(pa.schema([bound.schema.field(index) for index in wanted]))
         self._batch: pa.RecordBatch | None = None
         self._at = 0
 
     def fill(self, output: int) -> None:
         """Put the next rows into an output chunk; none at the end."""
         while self._batch is None or self._at >= self._batch.num_rows:
-            self._batch, self._at = next(self._batches, None), 0
+            with access.running(self._allowed):
+                self._batch, self._at = next(self._batches, None), 0
             if self._batch is None:
                 capi.data_chunk_set_size(output, 0)
                 return
@@ -262,7 +293,8 @@ class _Scan:
 def _bind(info: int) -> None:
     call: _Call = _objects[capi.bind_get_extra_info(info)]
     try:
-        bound = _Bound(call, call.arguments(info))
+        allowed = access.is_allowed(info, capi.table_function_get_client_context)
+        bound = _Bound(call, call.arguments(info), allowed)
         for field, handle in zip(bound.schema, bound.reader.column_types(bound.schema), strict=True):
             capi.bind_add_result_column(info, field.name.encode(), handle)
             capi.destroy_logical_type(ctypes.byref(c_void_p(handle)))

@@ -41,6 +41,11 @@ def matrix_of(column: pa.Array, name: str) -> np.ndarray[Any, Any]:
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         return numbers_of(column, name).reshape(-1, 1)
     kind = column.type
+    if pa.types.is_map(kind) or pa.types.is_struct(kind):
+        raise ValueError(
+            f"the column {name!r} holds sparse rows, {kind}; expected a list or an array of numbers, or instead an "
+            "aggregate that takes sparse rows, such as logistic_fit(label, features, {'epochs': 10})"
+        )
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
         raise ValueError(f"the column {name!r} holds {kind}; expected a list or an array of numbers, or a number")
     values = column.flatten()

@@ -1,18 +1,21 @@
 """Kalman filter and smoother: the hidden state of a series, its uncertainty, and how likely the series is.
 
-The rows of a group are the series, in the order of ``ORDER BY`` inside the call. The model is
+The rows of a group are the series, in the order of ``t`` or of ``ORDER BY`` inside the call. The model is
 ``x[t] = A x[t-1] + N(0, Q)``, ``y[t] = C x[t] + N(0, R)``, from ``x[0] = N(m0, P0)`` one step before the first row.
 """
 
 from __future__ import annotations
 
+import datetime
+import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from ironlake.udf.engine import relation
 
-from .kalman_kernels import StateSpace, descend, filter_rows, minimise, smooth_rows
+from .kalman_kernels import StateSpace, descend, filter_series, minimise, smooth_series
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,9 +35,11 @@ class StateEstimate(NamedTuple):
     cov: list[list[float]]
 
 
-@relation
+@relation(form="groups")
 def kalman_filter(
+    starts: np.ndarray,
     y: float | list[float],
+    t: int | float | datetime.datetime | None = None,
     *,
     A: Matrix = None,  # noqa: N803 - the matrices have their names in the literature
     C: Matrix = None,  # noqa: N803
@@ -47,8 +52,11 @@ def kalman_filter(
 
     Parameters
     ----------
-    y : the observation of a row, a number or a vector; give the order of the rows in the call. A NULL is missing: the
-        state is predicted, not updated. In a vector that holds for the component that is NULL.
+    y : the observation of a row, a number or a vector. A NULL is missing: the state is predicted, not updated. In a
+        vector that holds for the component that is NULL.
+    t : when: rows are taken in the order of t, equal ones as they come. It stands behind the options, and does the
+        same as ``ORDER BY t`` in the call, sooner, as DuckDB would sort the options with the rows. Without it and
+        without ORDER BY rows are taken as they come.
     A : state transition. A matrix is a list of rows, a list of numbers its diagonal, a number that multiple of the
         identity; so are C, Q, R and P0. Default 1.
     C : what is observed of the state, a row for each component of y; a list of numbers is its only row. Default 1:
@@ -67,8 +75,8 @@ def kalman_filter(
     Raises
     ------
     InvalidInputException
-        If y is NaN, infinite or of changing length, options do not fit together or are no covariances, or numbers
-        grow beyond what DOUBLE holds.
+        If y is NaN, infinite or of changing length, t is NULL, options do not fit together or are no covariances, or
+        numbers grow beyond what DOUBLE holds.
 
     References
     ----------
@@ -79,18 +87,25 @@ def kalman_filter(
     --------
     SELECT unnest(kalman_filter(y, {'Q': 0.5, 'P0': 10} ORDER BY t)) AS level
     FROM (VALUES (1, 1.0), (2, 2.0), (3, NULL), (4, 3.0)) rows(t, y);
+    SELECT k, kalman_filter(y, {'Q': 0.5}, t)[-1].mean AS last
+    FROM (VALUES ('a', 2, 1.0), ('b', 1, 2.0), ('a', 1, 3.0)) rows(k, t, y) GROUP BY k;
     SELECT kalman_filter(i * i, {'A': [[1, 1], [0, 1]], 'C': [1, 0], 'Q': [0.01, 0.1]} ORDER BY i)[-1].mean AS trend
     FROM range(20) t(i);
     """
-    rows = _observations(y, C, R)
-    model = _state_space(rows.shape[1], A, C, Q, R, m0, P0)
-    means, covs, _ = _filtered(rows, model)
-    return _estimates(means, covs)
+
+    def estimated(starts: np.ndarray, y: pa.Array) -> pa.Array:
+        rows = _observations(y, C, R)
+        means, covs, _ = _filtered(starts, rows, _state_space(rows.shape[1], A, C, Q, R, m0, P0))
+        return _estimates(starts, means, covs)
+
+    return _of_equal_width(estimated, starts, _in_order(starts, y, t))
 
 
-@relation
+@relation(form="groups")
 def kalman_loglik(
+    starts: np.ndarray,
     y: float | list[float],
+    t: int | float | datetime.datetime | None = None,
     *,
     A: Matrix = None,  # noqa: N803
     C: Matrix = None,  # noqa: N803
@@ -103,7 +118,7 @@ def kalman_loglik(
 
     Parameters
     ----------
-    y : the observation of a row, as in `kalman_filter`.
+    y, t : the observation of a row, and when, as in `kalman_filter`.
     A, C, Q, R, m0, P0 : the model, as in `kalman_filter`.
 
     Returns
@@ -125,13 +140,21 @@ def kalman_loglik(
     SELECT q, kalman_loglik(y, {'Q': q} ORDER BY t) AS loglik
     FROM (VALUES (1, 1.0), (2, 2.0), (3, 1.5), (4, 3.0)) rows(t, y), (VALUES (0.1), (1.0)) noise(q) GROUP BY q;
     """
-    rows = _observations(y, C, R)
-    return _filtered(rows, _state_space(rows.shape[1], A, C, Q, R, m0, P0), keep=False)[2]
+    import pyarrow as pa
+
+    def measured(starts: np.ndarray, y: pa.Array) -> pa.Array:
+        rows = _observations(y, C, R)
+        model = _state_space(rows.shape[1], A, C, Q, R, m0, P0)
+        return pa.array(_filtered(starts, rows, model, keep=False)[2])
+
+    return _of_equal_width(measured, starts, _in_order(starts, y, t))
 
 
-@relation
+@relation(form="groups")
 def kalman_smooth(
+    starts: np.ndarray,
     y: float | list[float],
+    t: int | float | datetime.datetime | None = None,
     *,
     A: Matrix = None,  # noqa: N803
     C: Matrix = None,  # noqa: N803
@@ -148,7 +171,7 @@ def kalman_smooth(
 
     Parameters
     ----------
-    y : the observation of a row, as in `kalman_filter`.
+    y, t : the observation of a row, and when, as in `kalman_filter`.
     A, C, Q, R, m0, P0 : the model, as in `kalman_filter`.
     method : ``rts`` is the Rauch-Tung-Striebel smoother. ``map`` gives the most likely states without a prior on the
         first, which are those of least ``sum |y[t] - C x[t]|^2 + sum |x[t] - A x[t-1]|^2``, with the inverses of R and
@@ -180,21 +203,49 @@ def kalman_smooth(
     SELECT kalman_smooth(y, {'method': 'map'} ORDER BY t)[1].mean AS first
     FROM (VALUES (1, 1.0), (2, 2.0), (3, 1.5), (4, 3.0)) rows(t, y);
     """
-    rows = _observations(y, C, R)
     if method != "rts" and (m0 is not None or P0 is not None):
         raise ValueError(f"options m0 and P0 must be left out with method {method!r}, which has no prior; got one")
-    model = _state_space(rows.shape[1], A, C, Q, R, m0, P0)
-    if method == "rts":
-        means, covs, _ = _filtered(rows, model)
-        smooth_rows(model, means, covs)
-        return _estimates(means, covs)
-    precision = _inverse("Q", model.Q, method)
-    _inverse("R", model.R, method)
-    means = np.zeros((len(rows), len(model.m0)))
-    if method == "igd":
-        _descend(rows, model, precision, means, epochs, step_size, decay)
-        return _estimates(means, None)
-    covs = np.empty((*means.shape, means.shape[1]))
+
+    def estimated(starts: np.ndarray, y: pa.Array) -> pa.Array:
+        rows = _observations(y, C, R)
+        model = _state_space(rows.shape[1], A, C, Q, R, m0, P0)
+        if method == "rts":
+            means, covs, _ = _filtered(starts, rows, model)
+            smooth_series(starts, model, means, covs)
+            return _estimates(starts, means, covs)
+        precision = _inverse("Q", model.Q, method)
+        _inverse("R", model.R, method)
+        means = np.zeros((len(rows), len(model.m0)))
+        covs = np.empty((*means.shape, means.shape[1])) if method == "map" else None
+        for first, last in itertools.pairwise(starts.tolist()):
+            if covs is None:
+                _descend(rows[first:last], model, precision, means[first:last], epochs, step_size, decay)
+            else:
+                _minimise(rows[first:last], model, precision, means[first:last], covs[first:last])
+        return _estimates(starts, means, covs)
+
+    return _of_equal_width(estimated, starts, _in_order(starts, y, t))
+
+
+def _filtered(
+    starts: np.ndarray, rows: np.ndarray, model: StateSpace, keep: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means and covariances of the filter, of all rows if they are kept, and the log-likelihood of each series."""
+    kept, states = (len(rows) if keep else 0), len(model.m0)
+    means, covs = np.empty((kept, states)), np.empty((kept, states, states))
+    logliks = np.empty(len(starts) - 1)
+    failed, finite = filter_series(starts, rows, model, keep, means, covs, logliks)
+    if failed >= 0:
+        raise ValueError(
+            f"row {failed + 1}: the innovation covariance C P C' + R is not positive definite or not finite; expected "
+            "an option R of full rank, and an option A under which states stay bounded"
+        )
+    if not finite:
+        raise ValueError("the state grew beyond what DOUBLE holds; expected an option A under which it stays bounded")
+    return means, covs, logliks
+
+
+def _minimise(rows: np.ndarray, model: StateSpace, precision: np.ndarray, means: np.ndarray, covs: np.ndarray) -> None:
     below = -precision @ model.A
     if not minimise(rows, model, precision, below, -model.A.T @ below, means, covs):
         raise ValueError(
@@ -203,22 +254,6 @@ def kalman_smooth(
         )
     if not (np.isfinite(means).all() and np.isfinite(covs).all()):
         raise ValueError("the state grew beyond what DOUBLE holds; expected an option A under which it stays bounded")
-    return _estimates(means, covs)
-
-
-def _filtered(rows: np.ndarray, model: StateSpace, keep: bool = True) -> tuple[np.ndarray, np.ndarray, float]:
-    """Means and covariances of the filter, of all rows if they are kept, and the log-likelihood."""
-    kept, states = (len(rows) if keep else 0), len(model.m0)
-    means, covs = np.empty((kept, states)), np.empty((kept, states, states))
-    loglik, failed = filter_rows(rows, model, keep, means, covs)
-    if failed >= 0:
-        raise ValueError(
-            f"row {failed + 1}: the innovation covariance C P C' + R is not positive definite or not finite; expected "
-            "an option R of full rank, and an option A under which states stay bounded"
-        )
-    if not (np.isfinite(loglik) and np.isfinite(means[-1:]).all() and np.isfinite(covs[-1:]).all()):
-        raise ValueError("the state grew beyond what DOUBLE holds; expected an option A under which it stays bounded")
-    return means, covs, loglik
 
 
 def _descend(
@@ -246,6 +281,35 @@ def _descend(
 # ------------------------------------------------------------------------------------------------- what comes and goes
 
 
+def _in_order(starts: np.ndarray, y: pa.Array, t: pa.Array | None) -> pa.Array:
+    """The rows of each series in the order of their times."""
+    import pyarrow as pa
+
+    if t is None:
+        return y
+    if t.null_count:
+        raise ValueError("argument t has a NULL; filter such rows")
+    times = t.to_numpy()
+    sooner = times[1:] < times[:-1]
+    sooner[starts[1:-1] - 1] = False
+    if not sooner.any():
+        return y
+    return y.take(pa.array(np.lexsort((times, np.repeat(np.arange(len(starts) - 1), np.diff(starts))))))
+
+
+def _of_equal_width(function: Callable[[np.ndarray, pa.Array], pa.Array], starts: np.ndarray, y: pa.Array) -> pa.Array:
+    """What a function of series whose rows have the same length gives for series that may differ from each other."""
+    import pyarrow as pa
+
+    if pa.types.is_list(y.type):
+        longest = np.maximum.reduceat(np.diff(y.offsets), starts[:-1])
+        if (longest != longest[0]).any():
+            series = itertools.pairwise(starts.tolist())
+            alone = [function(np.array([0, last - first]), y.slice(first, last - first)) for first, last in series]
+            return pa.concat_arrays(alone)
+    return function(starts, y)
+
+
 def _observations(y: pa.Array, C: Any, R: Any) -> np.ndarray:  # noqa: N803
     """The series as a (rows, width) array, missing numbers as NaN; without any vector the width is that of C or R."""
     import pyarrow as pa
@@ -262,32 +326,37 @@ def _observations(y: pa.Array, C: Any, R: Any) -> np.ndarray:  # noqa: N803
     else:
         width, numbers = 1, pc.drop_null(y)
     present = np.array(numbers.to_numpy(zero_copy_only=False))
-    wrong = ~np.isfinite(present) & numbers.is_valid().to_numpy(zero_copy_only=False)
+    wrong = ~np.isfinite(present)
+    if numbers.null_count:
+        wrong &= numbers.is_valid().to_numpy(zero_copy_only=False)
     if wrong.any():
         raise ValueError(
             f"argument y has the value {present[wrong][0]}; expected finite numbers, or NULL where missing"
         )
+    if not y.null_count:
+        return present.reshape(-1, width)
     rows = np.full((len(y), width), np.nan)
     rows[y.is_valid().to_numpy(zero_copy_only=False)] = present.reshape(-1, width)
     return rows
 
 
-def _estimates(means: np.ndarray, covs: np.ndarray | None) -> pa.Scalar:
-    """A LIST of STRUCTs over the arrays as they are, for Python objects would take longer than the filter itself."""
+def _estimates(starts: np.ndarray, means: np.ndarray, covs: np.ndarray | None) -> pa.Array:
+    """LISTs of STRUCTs over the arrays as they are, for Python objects would take longer than the filter itself."""
     import pyarrow as pa
 
-    def lists(values: pa.Array, length: int) -> pa.Array:
-        return pa.ListArray.from_arrays(pa.array(np.arange(0, len(values) + 1, length, dtype=np.int32)), values)
+    def lists(values: pa.Array, offsets: np.ndarray) -> pa.Array:
+        return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)
 
     rows, states = means.shape
     if rows * states**2 >= 2**31:
         raise ValueError(f"argument y has {rows} rows, too many for a list of their {states} x {states} covariances")
-    mean = lists(pa.array(means.reshape(-1)), states)
+    every = np.arange(0, rows * states + 1) * states
+    mean = lists(pa.array(means.reshape(-1)), every[: rows + 1])
     if covs is None:
         cov = pa.nulls(rows, pa.list_(pa.list_(pa.float64())))
     else:
-        cov = lists(lists(pa.array(covs.reshape(-1)), states), states)
-    return lists(pa.StructArray.from_arrays([mean, cov], ["mean", "cov"]), rows)[0]
+        cov = lists(lists(pa.array(covs.reshape(-1)), every), every[: rows + 1])
+    return lists(pa.StructArray.from_arrays([mean, cov], ["mean", "cov"]), starts)
 
 
 # -------------------------------------------------------------------------------------------------------------- options

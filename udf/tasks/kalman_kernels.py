@@ -4,7 +4,8 @@ States are few, so that a call of LAPACK would cost more than the arithmetic: ma
 over them are written out. Arrays have one row per time; missing numbers of the series are NaN.
 
 With a fixed model the covariances do not depend on the data, and soon repeat. Where one is that of the row before but
-for its last bits, so are the gain and all that follows from them, and only the means are still computed.
+for its last bits, so are the gain and all that follows from them, and only the means are still computed. Series of one
+model, as long as nothing is missing in them, go through the same covariances: the first of them computes these for all.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _COMPILED = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {
 _ROUNDING = 1e-14
 #: The same after elimination has passed through many rows.
 _SINGULAR = 1e-12
+#: Most rows whose covariances are kept for further series.
+_COURSE_ROWS = 256
 #: Covariances of unit variance that differ by less count as equal.
 _LAST_BITS = 4e-16
 
@@ -171,8 +174,57 @@ def _weigh(model: Any, predicted: Any, seen: Any, count: int, noise: Any, factor
     return definite
 
 
+class _Course(NamedTuple):
+    """What the first rows of a series have in common with those of others, as long as nothing is missing.
+
+    Attributes
+    ----------
+    known : (1,), how many rows of the others are known.
+    covs, gains, factors, constants : of each of these rows, as in `_filter_rows`.
+    """
+
+    known: Any
+    covs: Any
+    gains: Any
+    factors: Any
+    constants: Any
+
+
 @njit(**_COMPILED)
-def filter_rows(y: Any, model: Any, keep: bool, means: Any, covs: Any) -> tuple[float, int]:
+def filter_series(starts: Any, y: Any, model: Any, keep: bool, means: Any, covs: Any, logliks: Any) -> tuple[int, bool]:
+    """`_filter_rows` of many series: series i has the rows from ``starts[i]`` to ``starts[i + 1]``.
+
+    Returns
+    -------
+    the row of its series whose innovation covariance is not positive definite, or -1, and whether all that came out is
+    finite.
+    """
+    width, states, finite = y.shape[1], len(model.m0), True
+    depth = min(np.diff(starts).max(), _COURSE_ROWS) if len(starts) > 2 else 0
+    course = _Course(
+        np.zeros(1, np.int64),
+        np.empty((depth, states, states)),
+        np.empty((depth, states, width)),
+        np.empty((depth, width, width)),
+        np.empty(depth),
+    )
+    for series in range(len(starts) - 1):
+        first, last = starts[series], starts[series + 1]
+        kept = (first, last) if keep else (0, 0)
+        loglik, failed = _filter_rows(
+            y[first:last], model, course, keep, means[kept[0] : kept[1]], covs[kept[0] : kept[1]]
+        )
+        if failed >= 0:
+            return failed, finite
+        logliks[series] = loglik
+        finite = finite and math.isfinite(loglik)
+        if keep and last > first:
+            finite = finite and np.isfinite(means[last - 1]).all() and np.isfinite(covs[last - 1]).all()
+    return -1, finite
+
+
+@njit(**_COMPILED)
+def _filter_rows(y: Any, model: Any, course: Any, keep: bool, means: Any, covs: Any) -> tuple[float, int]:
     """Kalman filter: predict ``m = A m, P = A P A' + Q``, then update with the components that are not missing.
 
     The update is ``m += K r``, ``P = (I - K C) P (I - K C)' + K R K'`` (Joseph) for the innovation ``r = y - C m``,
@@ -181,6 +233,7 @@ def filter_rows(y: Any, model: Any, keep: bool, means: Any, covs: Any) -> tuple[
     Parameters
     ----------
     y : (rows, width).
+    course : what is known of the covariances from series of the model before; what is found is added.
     keep : whether to store each row's estimate.
     means, covs : (rows, states) and (rows, states, states), filled if kept.
 
@@ -193,28 +246,37 @@ def filter_rows(y: Any, model: Any, keep: bool, means: Any, covs: Any) -> tuple[
     cov, predicted, rest = model.P0.copy(), np.empty((states, states)), np.empty((states, states))
     noise, factor, gain = np.empty((width, width)), np.empty((width, width)), np.empty((states, width))
     half, before = np.empty((states, max(states, width))), np.empty((states, states))
-    seen, count, constant, loglik, settled = np.zeros(width, np.int64), 0, 0.0, 0.0, False
+    seen, count, constant, loglik = np.zeros(width, np.int64), 0, 0.0, 0.0
+    settled, whole = False, True
     for row in range(len(y)):
         count, same = _observe(y[row], seen, count)
-        settled = settled and same
+        settled, whole = settled and same, whole and count == width
         _apply(model.A, mean, predicted_mean)
         if not settled:
             before[:] = cov
-            predicted[:] = model.Q
-            _add_sandwich(model.A, cov, states, half, predicted)
-            if not _weigh(model, predicted, seen, count, noise, factor, gain):
-                return loglik, row
-            if count:
-                _identity_minus(gain, model.C, seen, count, rest)
-                cov[:] = 0.0
-                _add_sandwich(gain, noise, count, half, cov)
-                _add_sandwich(rest, predicted, states, half, cov)
+            if whole and row < course.known[0]:
+                cov[:], gain[:], factor[:] = course.covs[row], course.gains[row], course.factors[row]
+                constant = course.constants[row]
             else:
-                cov[:] = predicted
+                predicted[:] = model.Q
+                _add_sandwich(model.A, cov, states, half, predicted)
+                if not _weigh(model, predicted, seen, count, noise, factor, gain):
+                    return loglik, row
+                if count:
+                    _identity_minus(gain, model.C, seen, count, rest)
+                    cov[:] = 0.0
+                    _add_sandwich(gain, noise, count, half, cov)
+                    _add_sandwich(rest, predicted, states, half, cov)
+                else:
+                    cov[:] = predicted
+                constant = count * math.log(2 * math.pi)
+                for k in range(count):
+                    constant += 2 * math.log(factor[k, k])
+                if whole and row < len(course.constants):
+                    course.covs[row], course.gains[row], course.factors[row] = cov, gain, factor
+                    course.constants[row] = constant
+                    course.known[0] = row + 1
             settled = same and row > 0 and _repeats(cov, before)
-            constant = count * math.log(2 * math.pi)
-            for k in range(count):
-                constant += 2 * math.log(factor[k, k])
         for k in range(count):
             total = y[row, seen[k]]
             for j in range(states):
@@ -251,7 +313,15 @@ def _squared_length(factor: Any, size: int, vector: Any) -> float:
 
 
 @njit(**_COMPILED)
-def smooth_rows(model: Any, means: Any, covs: Any) -> None:
+def smooth_series(starts: Any, model: Any, means: Any, covs: Any) -> None:
+    """`_smooth_rows` of many series: series i has the rows from ``starts[i]`` to ``starts[i + 1]``."""
+    for series in range(len(starts) - 1):
+        first, last = starts[series], starts[series + 1]
+        _smooth_rows(model, means[first:last], covs[first:last])
+
+
+@njit(**_COMPILED)
+def _smooth_rows(model: Any, means: Any, covs: Any) -> None:
     """Rauch-Tung-Striebel smoother, backwards and in place over the filter's estimates.
 
     With ``G = P A' (A P A' + Q)^-1`` it is ``m += G (m_next - A m)`` and, in a form that cannot lose definiteness,

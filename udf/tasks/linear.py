@@ -29,7 +29,7 @@ from ironlake.udf.engine.sqltypes import FLOAT, INTEGER
 
 from .labels import Labels
 from .model import LinearModel
-from .start import Start, shift, unscaled_into
+from .start import Start, copy_into, shift, unscaled_into
 from .vectors import REORDER, add_scaled, dot, float32_row, padded, row_view, standardized
 
 #: Rows by which features are standardised and ``step_size='auto'`` is chosen.
@@ -229,7 +229,7 @@ class LinearTask(Labels, Start):
     def place(self, model, intercepts):
         """Make this the model of the state."""
         self.weights.resize(len(model))
-        self.weights[:] = model
+        copy_into(self.weights[:], model, len(model))
         self.intercept, self.average_intercept = intercepts[0], intercepts[1]
 
     def both_intercepts(self):

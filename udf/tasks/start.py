@@ -25,6 +25,13 @@ _CONSTANT = 1e-6
 
 
 @njit
+def copy_into(target: Any, source: Any, count: int) -> None:
+    """Copy numbers; in compiled code an assignment of slices costs a second of compiling, for its error messages."""
+    for index in range(count):
+        target[index] = source[index]
+
+
+@njit
 def scale_of(model: Any, kept: Any, stride: int, width: int, centred: bool) -> None:
     """Fill in the inverse scales and the means of a model's features, from rows.
 
@@ -78,7 +85,7 @@ def unscaled_into(weights: Any, model: Any, intercepts: Any, averaged: bool) -> 
     width = len(weights)
     room = padded(width)
     if len(model) == room:
-        weights[:] = model[:width]
+        copy_into(weights, model, width)
         return intercepts[0]
     start, intercept = (room, intercepts[1]) if averaged else (0, intercepts[0])
     for index in range(width):
@@ -95,7 +102,7 @@ class Start:
         room = padded(self.width)
         model = np.zeros(4 * room, np.float32)
         if self.started:
-            model[:room] = self.weights[:room]
+            copy_into(model, self.weights[:], room)
         scale_of(model, kept, self.width + 2, self.width, self.fit_intercept)
         intercept = rescale(model, self.intercept, room, self.width)
         return model, np.array([intercept, intercept])

@@ -8,6 +8,7 @@ standardised on the way.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import warnings
@@ -45,6 +46,8 @@ _LEAST_DAMPING = 1e-8
 _ROUNDING = 1e-14
 _MOST_FEATURES = 4000
 _SCALE_ROWS = 50_000
+#: Rows of a sample on which training begins, and how near to its optimum it goes.
+_FEW_ROWS, _NEAR = 20_000, 1e-6
 
 
 def _pass(step: Any, numbers: int) -> Callable[..., float]:
@@ -131,6 +134,17 @@ class _Objective:
         self.mass = float(sum(piece[:, 1].sum(dtype=np.float64) for piece in rows.pieces()))
         self._threads = min(os.cpu_count() or 1, max(1, len(rows) // 20_000))
 
+    def of_sample(self) -> _Objective | None:
+        """The objective on some of the rows, evenly spaced, with the same scale; None if there are few anyway."""
+        size = max(_FEW_ROWS, 50 * self.rows.width)
+        if len(self.rows) < 16 * size:
+            return None
+        few = copy.copy(self)
+        few.rows = Rows(np.ascontiguousarray(self.rows.matrix[:: len(self.rows) // size]), False, math.inf)
+        few.mass = float(few.rows.matrix[:, 1].sum(dtype=np.float64))
+        few._threads = 1
+        return few if few.mass > 0 else None
+
     def mean_label(self) -> float:
         """The mean of the labels, by weight."""
         pieces = self.rows.pieces()
@@ -171,6 +185,34 @@ class _Objective:
         return all((piece[:, 0] * (piece[:, HEAD:] @ weights + intercept) > 0).all() for piece in self.rows.pieces())
 
 
+def _descend(
+    objective: _Objective, theta: np.ndarray[Any, Any], iterations: int, tolerance: float
+) -> tuple[np.ndarray[Any, Any], list[float], str]:
+    """Newton's steps from some weights on, damped where they fail: the weights, the loss of each, and why they end."""
+    from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+    value, loss, gradient, hessian = objective(theta)
+    history, damping = [loss], 0.0
+    for _ in range(iterations):
+        try:
+            step = cho_solve(cho_factor(hessian + damping * np.eye(len(theta))), gradient)
+            gain = float(gradient @ step) / 2
+            found = objective(theta - step)
+        except LinAlgError:
+            gain, found = math.inf, (math.inf, loss, gradient, hessian)
+        if gain <= tolerance * abs(value) or (damping == 0 and abs(found[0] - value) <= _ROUNDING * abs(value)):
+            if found[0] <= value:
+                theta, history = theta - step, [*history, found[1]]
+            return theta, history, "tolerance"
+        if found[0] <= value - gain / 10:
+            theta, (value, loss, gradient, hessian) = theta - step, found
+            history.append(loss)
+            damping = damping / 10 if damping > _LEAST_DAMPING else 0.0
+        else:
+            damping = max(10 * damping, _LEAST_DAMPING)
+    return theta, history, "epochs"
+
+
 def newton(
     task: Task,
     rows: Rows,
@@ -198,8 +240,6 @@ def newton(
     ValueError
         If the loss has no curvature, or a label or a weight is not valid.
     """
-    from scipy.linalg import LinAlgError, cho_factor, cho_solve
-
     if task.loss.curvature == ZERO:
         raise ValueError(f"the loss of {task.name} has no curvature; train it with {task.name}_fit or train")
     if rows.width > _MOST_FEATURES:
@@ -209,27 +249,12 @@ def newton(
     theta = np.zeros(rows.width + 1)
     if task.labels == REAL and fit_intercept:
         theta[-1] = objective.mean_label()
-    value, loss, gradient, hessian = objective(theta)
-    history, reason, damping = [loss], "epochs", 0.0
     degenerate = task.labels == BINARY and len(classes) == 1
-    for _ in range(0 if degenerate else iterations):
-        try:
-            step = cho_solve(cho_factor(hessian + damping * np.eye(len(theta))), gradient)
-            gain = float(gradient @ step) / 2
-            found = objective(theta - step)
-        except LinAlgError:
-            gain, found = math.inf, (math.inf, loss, gradient, hessian)
-        if gain <= tolerance * abs(value) or (damping == 0 and abs(found[0] - value) <= _ROUNDING * abs(value)):
-            reason = "tolerance"
-            if found[0] <= value:
-                theta, history = theta - step, [*history, found[1]]
-            break
-        if found[0] <= value - gain / 10:
-            theta, (value, loss, gradient, hessian) = theta - step, found
-            history.append(loss)
-            damping = damping / 10 if damping > _LEAST_DAMPING else 0.0
-        else:
-            damping = max(10 * damping, _LEAST_DAMPING)
+    # Most of the way is as good on a few of the rows; what is left takes two or three passes over all.
+    if not degenerate and (few := objective.of_sample()) is not None:
+        near, _, reason = _descend(few, theta, iterations, _NEAR)
+        theta = near if reason == "tolerance" else theta
+    theta, history, reason = _descend(objective, theta, 0 if degenerate else iterations, tolerance)
     if reason == "epochs" and task.labels == BINARY and not l2 and not degenerate and objective.separates(theta):
         reason = "separable"
         warnings.warn(

@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numba import njit
 
+from ironlake.lakehouse.blocks import BlockOrder
+
 Order = Literal["stored", "shuffle_once", "shuffle_always", "block_shuffle", "mrs"]
 Index = np.ndarray[Any, Any]
 
@@ -59,10 +61,10 @@ class Visits:
                 yield np.arange(start, stop) if index is None else index[start:stop]
 
     def _blocks(self) -> Iterator[Index]:
-        blocks = self._random.permutation(-(-self.rows // self.block_rows))
-        at_once = max(1, self.buffer_rows // self.block_rows)
-        for start in range(0, len(blocks), at_once):
-            first = blocks[start : start + at_once, None] * self.block_rows
+        sizes = np.full(-(-self.rows // self.block_rows), self.block_rows)
+        blocks = BlockOrder(sizes, self._random)
+        while blocks:
+            first = blocks.take(self.buffer_rows)[:, None] * self.block_rows
             index = (first + np.arange(self.block_rows)).ravel()
             index = index[index < self.rows]
             self._random.shuffle(index)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from ironlake.udf.engine import extension
 from ironlake.udf.engine.declaration import closest
 
 from ..tasks.model import BINARY, LinearModel
@@ -94,6 +95,11 @@ def find_task(name: str) -> Task:
     ValueError
         If there is none.
     """
+    if name not in TASKS and f"{name}_fit" in extension.declarations:
+        raise ValueError(
+            f"model is {name!r}, which train does not fit; expected {', '.join(map(repr, TASKS))}, or for this one the "
+            f"SQL aggregate {name}_fit, which makes several passes too, over rows in memory"
+        )
     if name not in TASKS:
         raise ValueError(f"model is {name!r}{closest(name, TASKS)}")
     return TASKS[name]

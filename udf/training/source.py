@@ -1,10 +1,15 @@
-"""Where rows come from: a query, a table of a lake at one version, a relation, or anything that is an Arrow stream."""
+"""Where rows come from: a query, a table of a lake at one version, a relation, or anything that is an Arrow stream.
+
+Rows of a table of a lake, or of a frame over one, are read by the reader of `Frame.batches`.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ironlake.lakehouse.frame import Frame, source_of
+from ironlake.udf.engine.database import as_query
 
 if TYPE_CHECKING:
     import duckdb
@@ -12,8 +17,8 @@ if TYPE_CHECKING:
 
     from ironlake.lakehouse import Lake
 
-#: Rows of a batch.
-_BATCH_ROWS = 65_536
+#: Rows of a batch, and megabytes of the buffer that they are read into.
+_BATCH_ROWS, _BUFFER_MB = 65_536, 32
 
 
 class Source(NamedTuple):
@@ -42,6 +47,8 @@ def open_source(data: Any, lake: Lake | None, connection: duckdb.DuckDBPyConnect
     import duckdb
     import pyarrow as pa
 
+    if isinstance(data, str) and lake is not None and data.strip() in lake.tables():
+        data = lake.table(data.strip())
     if isinstance(data, str):
         query = as_query(data)
         if lake is not None:
@@ -49,6 +56,10 @@ def open_source(data: Any, lake: Lake | None, connection: duckdb.DuckDBPyConnect
         data = (connection or duckdb).sql(query)
         if data is None:
             raise ValueError(f"data is {query!r}, which gives no rows; expected a query or the name of a table")
+    if isinstance(data, Frame):
+        table = source_of(data)
+        batches = data.batches(_BATCH_ROWS, shuffle="stored", format="arrow", buffer_mb=_BUFFER_MB)
+        return Source(batches, table.name, table.snapshot.version)
     if isinstance(data, duckdb.DuckDBPyRelation):
         return Source(data.to_arrow_reader(_BATCH_ROWS))
     if isinstance(data, pa.RecordBatch):
@@ -63,13 +74,10 @@ def open_source(data: Any, lake: Lake | None, connection: duckdb.DuckDBPyConnect
 
 def _from_lake(query: str, lake: Lake) -> Source:
     """Run a query on a lake whose tables stay at the versions that are newest now."""
-    import duckdb
-
-    connection = duckdb.connect()
     used = tables_of(query, lake)
-    versions = lake.attach(connection, used)
-    batches = connection.sql(query).to_arrow_reader(_BATCH_ROWS)
-    return Source(batches, ", ".join(used) or None, versions[used[0]] if len(used) == 1 else None)
+    fixed = lake.at()
+    batches = fixed.connect().sql(query).to_arrow_reader(_BATCH_ROWS)
+    return Source(batches, ", ".join(used) or None, fixed.versions()[used[0]] if len(used) == 1 else None)
 
 
 def tables_of(query: str, lake: Lake) -> list[str]:
@@ -78,9 +86,5 @@ def tables_of(query: str, lake: Lake) -> list[str]:
 
     tables = {name.lower(): name for name in lake.tables()}
     with duckdb.connect() as connection:
-        return sorted({tables[name.lower()] for name in connection.get_table_names(query) if name.lower() in tables})
-
-
-def as_query(text: str) -> str:
-    """A query as it is, or one for all of a table."""
-    return f"FROM {text}" if re.fullmatch(r"\s*[\w.\"]+\s*", text) else text
+        named = {name.replace('"', "").lower() for name in connection.get_table_names(query, qualified=True)}
+        return sorted(tables[name] for name in named & tables.keys())

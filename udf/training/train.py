@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from ironlake.udf.engine import Database, table
+from ironlake.udf.engine.database import as_query
 from ironlake.udf.engine.declaration import closest
 
 from ..tasks.model import LinearModel
@@ -18,7 +19,7 @@ from .orders import Order
 from .rows import collect
 from .run import TrainingRun, known, model_type
 from .settings import Parallel, Settings, check, find_task
-from .source import as_query, open_source, tables_of
+from .source import open_source, tables_of
 from .steps import Rule
 from .trainer import Epoch, Trainer
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import time
@@ -11,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from ironlake.lakehouse.read_ahead import read_ahead, threads
 
 from ..tasks.linear import AVERAGED, CERTAIN, HEAD
 from ..tasks.model import BINARY, LinearModel
@@ -120,7 +121,7 @@ class Trainer:
         self._visits = Visits(settings.order, len(self.rows), buffer_rows, block_rows, settings.seed)
         if settings.order == "shuffle_once":
             self.rows = self.rows.take(self._visits.permutation())
-        self._windows = _ahead(self._forever(buffer_rows if self.rows.spilled else len(self.rows)))
+        self._windows = read_ahead(self._forever(buffer_rows if self.rows.spilled else len(self.rows)))
         self._mass = float(sum(piece[:, 1].sum(dtype=np.float64) for piece in self.rows.pieces()))
         self.model, self.intercepts, self.taken = self._start()
         self._state = [np.zeros(OWN) for _ in range(self.threads)]
@@ -161,7 +162,7 @@ class Trainer:
         settings, step_size = self.settings, self._first_step_size()
         history: list[float] = []
         goal, best, since_best, halvings = math.inf, math.inf, 0, 0
-        with _pool(self.threads) as pool:
+        with threads(self.threads) as pool:
             while len(history) < settings.epochs:
                 before = self.model.copy(), self.intercepts.copy(), [state.copy() for state in self._state]
                 started = time.perf_counter()
@@ -395,27 +396,3 @@ class Trainer:
             self.task.name, weights.tolist(), intercept, classes, len(self.rows), len(history),
             reason not in ("", "epochs", "patience"), reason, history[-1], list(history), self.taken, degenerate,
         )  # fmt: skip
-
-
-def _ahead(items: Iterator[Any]) -> Iterator[Any]:
-    """The items, each made on a thread of its own while the one before it is in use."""
-    with _pool(1) as pool:
-        coming = pool.submit(next, items)
-        while True:
-            item = coming.result()
-            coming = pool.submit(next, items)
-            yield item
-
-
-@contextlib.contextmanager
-def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads for a generator. Nobody waits for them in the end.
-
-    The garbage collector may end a generator anywhere, even inside a thread that is about to start and holds the lock
-    that waiting for another one needs.
-    """
-    pool = ThreadPoolExecutor(threads)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

@@ -445,3 +445,30 @@ def test_map_notices_what_is_not_observed(seed, states):
     means, covs = np.empty((500, states)), np.empty((500, states, states))
     y = random.standard_normal((500, 1))
     assert not minimise(y, space, precision, -precision, precision, means, covs)
+
+
+# ------------------------------------------------------------------------------------------------------------ many series
+
+
+def test_series_of_a_group_by_are_told_apart(con):
+    """In one query as each alone: rows in the order of t, other lengths of y, series without any number, options."""
+    random = np.random.default_rng(5)
+    con.execute("CREATE OR REPLACE TABLE many (k INTEGER, t DOUBLE, q DOUBLE, y DOUBLE[])")
+    for k in range(6):
+        for _ in range(int(random.integers(1, 9))):
+            y = [None if k == 3 else float(x) for x in random.standard_normal(2 if k == 4 else 1)]
+            con.execute("INSERT INTO many VALUES (?, ?, ?, ?)", [k, float(random.random()), 1.0 + k % 2, y])
+    for call in ("kalman_filter(y, {'Q': q}, t)", "kalman_smooth(y, {'Q': q}, t)", "kalman_loglik(y, {'Q': q}, t)"):
+        together = con.execute(f"SELECT k, {call} FROM many GROUP BY k ORDER BY k").fetchall()
+        ordered = call.replace(", t)", " ORDER BY t)")
+        alone = [(k, con.execute(f"SELECT {ordered} FROM many WHERE k = {k}").fetchall()[0][0]) for k in range(6)]
+        assert together == alone
+        assert con.execute(f"SELECT k, {ordered} FROM many GROUP BY k ORDER BY k").fetchall() == alone
+
+
+def test_times_may_be_dates_and_are_never_null(con):
+    expected = con.execute(f"SELECT kalman_loglik(y, {{'Q': 1}} ORDER BY t DESC) FROM {SERIES}").fetchall()
+    when = "(DATE '2020-01-10' - t)"
+    assert con.execute(f"SELECT kalman_loglik(y, {{'Q': 1}}, {when}) FROM {SERIES}").fetchall() == expected
+    with pytest.raises(duckdb.InvalidInputException, match="kalman_loglik: argument t has a NULL"):
+        con.execute(f"SELECT kalman_loglik(y, {{'Q': 1}}, nullif({when}, '2020-01-07')) FROM {SERIES}").fetchall()

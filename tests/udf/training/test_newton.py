@@ -15,6 +15,8 @@ from sklearn.preprocessing import StandardScaler
 import ironlake
 from ironlake.udf.tasks.expression import ZERO
 from ironlake.udf.tasks.task import TASKS
+from ironlake.udf.training.newton import newton
+from ironlake.udf.training.rows import Rows
 
 CURVED = ["logistic", "squared_hinge", "modified_huber", "least_squares", "huber", "poisson"]
 
@@ -193,3 +195,19 @@ def test_wrong_calls_are_told(con, call, message):
     con.execute("CREATE TABLE t AS SELECT i % 2 AS y, [i, sin(i)] AS x FROM range(30) t(i)")
     with pytest.raises(duckdb.Error, match=message):
         con.execute(f"SELECT {call} FROM t").fetchall()
+
+
+def test_many_rows_begin_on_a_few_of_them():
+    """Sorted by label, so that a sample of the first rows would have one class."""
+    rng, rows = np.random.default_rng(3), 330_000
+    features = rng.standard_normal((rows, 2)).astype(np.float32)
+    labels = np.sort(rng.random(rows) < 0.3).astype(np.float32)
+    features[labels > 0] += 1
+    matrix = np.column_stack([labels, np.ones(rows, np.float32), features])
+    model = newton(TASKS["logistic"], Rows(matrix.copy(), False, np.inf), 1e-3)
+    scores = features.astype(float) @ model.coefficients + model.intercept
+    slopes = 1 / (1 + np.exp(-scores)) - labels
+    gradient = features.T.astype(float) @ slopes / rows + 1e-3 * np.array(model.coefficients)
+    assert model.stop_reason == "tolerance"
+    assert model.epochs <= 4
+    assert np.abs([*gradient, slopes.mean()]).max() < 1e-7

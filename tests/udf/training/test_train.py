@@ -112,6 +112,11 @@ def test_settings_in_sql(con):
         ("'SELECT 1 AS label, range(1, 3 + i % 2) AS features FROM range(9) t(i)'", "a row has 3 features, .* have 2"),
         ("'rows', save_as := 'models'", "save_as names a table of a lake; pass lake too"),
         ("'rows', model := 'logstic'", "model is 'logstic'; did you mean 'logistic'"),
+        (
+            "'rows', model := 'softmax'",
+            "model is 'softmax', which train does not fit; .* the SQL aggregate softmax_fit",
+        ),
+        ("'SELECT 1 AS label, MAP {''a'': 1.0} AS features'", "'features' holds sparse rows, .* such as logistic_fit"),
         ("'rows', epochs := 0", "epochs is 0; expected at least 1"),
         ("'rows', parameters := '{\"delta\": 1}'", "the loss of logistic has no parameter 'delta'"),
         ("'rows', parameters := 'delta'", "argument parameters is not JSON"),
