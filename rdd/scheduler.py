@@ -2,7 +2,8 @@
 
 An action asks for partitions of an RDD. Walking back through narrow dependencies, as far as partitions that are kept,
 one comes to shuffles; each whose map side is not complete is a stage of its own that has to run first. A stage is a
-task per missing partition. If a task finds that the output of a map task is gone, that is computed again, and nothing else.
+task per missing partition. If a task finds that the output of a map task is gone, that is computed again, and nothing
+else.
 
 Source: Zaharia and others: Resilient Distributed Datasets, NSDI (2012), section 5.1.
 """

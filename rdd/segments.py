@@ -1,8 +1,8 @@
 """Files in which tasks leave batches for other tasks: outputs of shuffles, kept partitions, large inputs.
 
 A file holds sections, each a stream of Arrow's IPC per batch; where a section begins and what its checksum is stands
-in the driver's memory, not in the file. A file is written under a name of its attempt and renamed when it is whole, so that
-nobody reads what a task that failed has left. Readers map files into memory: typed columns are not copied.
+in the driver's memory, not in the file. A file is written under a name of its attempt and renamed when it is whole,
+so that nobody reads what a task that failed has left. Readers map files into memory: typed columns are not copied.
 """
 
 from __future__ import annotations
