@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import cloudpickle
@@ -60,8 +61,18 @@ class Batch:
             array = pa.array([cloudpickle.dumps(objects[start : start + _PICKLED]) for start in parts], pa.binary())
         return cls(kind, array, len(objects), objects)
 
+    @classmethod
+    def typed(cls, objects: list[Any]) -> Batch | None:
+        """The batch of some elements, if it can be a column of numbers, texts and such."""
+        kind, array = _encode(objects)
+        return None if array is None else cls(kind, array, len(objects), objects)
+
     def __len__(self) -> int:
         return self._rows
+
+    def forget(self) -> None:
+        """Keep the column only."""
+        self._objects = None
 
     def objects(self) -> list[Any]:
         """The elements; a list that nobody else may change."""
@@ -112,15 +123,6 @@ def _unpickled(content: bytes | pa.Buffer) -> Batch:
     return Batch.from_bytes(content)
 
 
-def batched(elements: Iterable[Any], rows: int = BATCH_ROWS) -> Iterator[Batch]:
-    """Elements in batches."""
-    from itertools import islice
-
-    iterator = iter(elements)
-    while part := list(islice(iterator, rows)):
-        yield Batch.of(part)
-
-
 def is_immutable(kind: Kind) -> bool:
     """Whether elements of a kind can be shared between those who might change them."""
     if isinstance(kind, str):
@@ -163,8 +165,8 @@ def _tuples(objects: list[tuple[Any, ...]]) -> tuple[Kind, pa.Array | None]:
     if not 1 <= width <= _WIDEST or set(map(len, objects)) != {width}:
         return OBJECT, None
     kinds, columns = [], []
-    for values in zip(*objects, strict=True):
-        kind, column = _encode(list(values))
+    for place in range(width):
+        kind, column = _encode(list(map(itemgetter(place), objects)))
         if column is None:
             return OBJECT, None
         kinds.append(kind)
@@ -187,7 +189,7 @@ def _arrays(objects: list[np.ndarray]) -> tuple[Kind, pa.Array | None]:
     alike = all(each.dtype == first.dtype and each.shape == first.shape for each in objects)
     if not alike or first.dtype.kind not in "iuf" or first.dtype.itemsize == 16 or first.size == 0:
         return OBJECT, None
-    if not first.dtype.isnative or first.dtype == np.float16:
+    if not first.dtype.isnative or first.dtype == np.float16 or not first.shape:
         return OBJECT, None
     values = pa.array(np.stack(objects).ravel())
     return ("ndarray", first.shape), pa.FixedSizeListArray.from_arrays(values, first.size)

@@ -13,10 +13,10 @@ from .batches import Batch
 from .lineage import Narrow, Node, same_split
 from .resultiterable import ResultIterable
 from .spilling import Absorb, by_key, in_order
-from .streams import Batches, Elements, Stream
-from .tiers.grouping import joined
+from .streams import Batches, Elements, Stream, gathered
+from .tiers.grouping import is_keyed, joined
 from .tiers.joining import join_batches
-from .tiers.sorting import is_sortable, sort_batch, sort_keys
+from .tiers.sorting import has_order, is_sortable, sort_batch, sort_keys
 
 if TYPE_CHECKING:
     from .task import Task
@@ -64,14 +64,17 @@ class Joined(Node):
         self.keeps_left, self.keeps_right = keeps_left, keeps_right
 
     def compute(self, split: int, task: Task) -> Stream:
-        streams = [dependency.parent.iterator(split, task) for dependency in self.dependencies]
-        if not (self.keeps_left or self.keeps_right or any(isinstance(each, Elements) for each in streams)):
-            left, right = (list(each.batches()) for each in streams)
-            found = join_batches(left, right)
-            if found is not None:
-                task.metrics.tier = task.metrics.tier or "T1"
-                return Batches([found])
-            streams = [Batches(left), Batches(right)]
+        streams: list[Any] = [dependency.parent.iterator(split, task) for dependency in self.dependencies]
+        if not (self.keeps_left or self.keeps_right):
+            left, streams[0] = gathered(streams[0], _is_keyed)
+            if left is not None:
+                right, streams[1] = gathered(streams[1], _is_keyed)
+                found = join_batches(left, right) if right is not None else None
+                if found is not None:
+                    task.metrics.tier = task.metrics.tier or "T1"
+                    return Batches([found])
+                streams[0] = Batches(left)
+                streams[1] = streams[1] if right is None else Batches(right)
         return Elements(self._pairs(iter(streams)))
 
     def _pairs(self, streams: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
@@ -80,6 +83,10 @@ class Joined(Node):
             other = theirs or ([None] if self.keeps_left else [])
             for pair in itertools.product(one, other):
                 yield key, pair
+
+
+def _is_keyed(batch: Batch) -> bool:
+    return is_keyed(batch.kind)
 
 
 class RangePartition:
@@ -108,7 +115,10 @@ class RangePartition:
             return None
         if {type(bound) for bound in self.bounds} != {int if batch.kind[1][0] == "int" else float}:
             return None
-        places = np.searchsorted(np.array(self.bounds), sort_keys(batch), side="left")
+        keys, bounds = sort_keys(batch), np.array(self.bounds)
+        if bounds.dtype != keys.dtype or (bounds != bounds).any():  # integers too large, or NaN
+            return None
+        places = np.searchsorted(bounds, keys, side="left")
         return (places if self.ascending else len(self.bounds) - places).astype(np.int32)
 
 
@@ -123,13 +133,16 @@ class Sorted(Node):
 
     def compute(self, split: int, task: Task) -> Stream:
         stream = self.dependencies[0].parent.iterator(split, task)
-        if self.keyfunc is None and not isinstance(stream, Elements):
-            batches = list(stream.batches())
+        elements: Iterator[Any] = iter(())
+        batches = None
+        if self.keyfunc is None:
+            batches, elements = gathered(stream, lambda batch: has_order(batch.kind))
+        if batches is not None:
             batch = joined(batches)
             if batch is not None and is_sortable(batch):
                 task.metrics.tier = task.metrics.tier or "T1"
                 return Batches([sort_batch(batch, self.ascending)])
-            stream = Batches(batches)
+            elements = iter(Batches(batches))
         keyfunc = self.keyfunc
         key = (lambda pair: pair[0]) if keyfunc is None else (lambda pair: keyfunc(pair[0]))
-        return Elements(in_order(stream, key, not self.ascending))
+        return Elements(in_order(elements if keyfunc is None else stream, key, not self.ascending))

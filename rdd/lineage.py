@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from .hashing import portable_hash
 from .levels import StorageLevel
 from .spilling import by_key
-from .streams import Batches, Elements, Stream
-from .tiers.columns import TIERED, Tiered
-from .tiers.grouping import reduced
+from .streams import Batches, Elements, Stream, gathered
+from .tiers.grouping import Reducible, reduced
+from .tiers.steps import TIERED, Step, stream_of_step
 
 if TYPE_CHECKING:
     from .task import Task
@@ -194,11 +194,12 @@ class Elementwise(Transformed):
 
     def compute(self, split: int, task: Task) -> Stream:
         stream = self.parent.iterator(split, task)
-        if self.operation not in TIERED or isinstance(stream, Elements):
+        if self.operation not in TIERED:
+            task.note_tier(self.id, "T2", f"{self.operation} makes any number of elements of one")
             return Elements(self.function(split, iter(stream)))
-        tiered = Tiered(self.operation, self.user, functools.partial(self.function, split), stream.batches())
-        task.metrics.tier = max(task.metrics.tier, tiered.tier) if task.metrics.tier else tiered.tier
-        return tiered
+        python = functools.partial(self.function, split)
+        step = Step(self.operation, self.user, python, functools.partial(task.note_tier, self.id), task.changed)
+        return stream_of_step(step, stream)
 
 
 class Reduced(Node):
@@ -212,14 +213,16 @@ class Reduced(Node):
 
     def compute(self, split: int, task: Task) -> Stream:
         stream = self.dependencies[0].parent.iterator(split, task)
-        if not isinstance(stream, Elements):
-            batches = list(stream.batches())
+        batches, elements = gathered(stream, Reducible(self.user, isinstance(stream, Elements)))
+        if batches is not None:
             found = reduced(batches, self.user)
             if found is not None:
-                task.metrics.tier = task.metrics.tier or "T1"
+                task.note_tier(self.id, "T1", "")
                 return Batches([found])
-            stream = Batches(batches)
-        return Elements(by_key([(self._absorb, stream)]))
+            elements = iter(Batches(batches))
+        reason = "there are few pairs, their keys are no integers or texts, or the function cannot be compiled"
+        task.note_tier(self.id, "T2", reason)
+        return Elements(by_key([(self._absorb, elements)]))
 
     def _absorb(self, values: dict[Any, Any], pairs: Iterable[tuple[Any, Any]]) -> None:
         user = self.user

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from .actions import Actions
+from .explaining import Explaining
 from .hadoop import HadoopSaving
 from .pairs import Pairs
 from .sampling import Sampling
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .barrier import RDDBarrier
 
 
-class RDD(Transformations, Pairs, Sampling, Actions, Storing, HadoopSaving, Tables):
+class RDD(Transformations, Pairs, Sampling, Actions, Storing, HadoopSaving, Tables, Explaining):
     """A collection in partitions that is described by how it follows from others, and computed when it is asked for.
 
     Made by the methods of `SparkContext`; the methods of an RDD make others from it (these do nothing by themselves) or

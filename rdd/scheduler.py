@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from .lineage import Narrow, Node, Wide
 from .segments import Section
 from .shuffle import FetchFailed, Shuffled
+from .sources import Given
 from .stages import Job, Stage, StageStatus
 from .task import Assignment, KeptLost, Key, Outcome, ResultWork, ShuffleWork, dump_stage
 
@@ -75,6 +76,7 @@ class Scheduler:
         self.task_memory, self.showing = settings.task_memory, showing
         self.outputs: dict[int, dict[int, list[list[Section]]]] = {}
         self.jobs: dict[int, Job] = {}
+        self.tiers: dict[int, tuple[str, str]] = {}
         self.stages: dict[int, StageStatus] = {}
         self._job_ids, self._stage_ids, self._serials = itertools.count(), itertools.count(), itertools.count()
         self._task_numbers = itertools.count()
@@ -257,6 +259,8 @@ class Scheduler:
                 self._has_warned = True
                 warnings.warn("there is no more room in shared memory; shuffles go to the disk", stacklevel=2)
             self._count(outcome, assignment.split)
+            if assignment.split == stage.splits[0]:
+                self.tiers.update(outcome.tiers)
             yield assignment.split, outcome
 
     def _assignment(self, stage: Stage, split: int, worker: str | None) -> Assignment:
@@ -274,6 +278,8 @@ class Scheduler:
                 continue
             if isinstance(node, Shuffled):
                 inputs[key] = self._sections(node, part)
+            elif isinstance(node, Given) and worker is not None:
+                inputs[key] = node.inputs_of_worker(part, self._folder)
             elif (given := node.inputs(part)) is not None:
                 inputs[key] = given
             for dependency in node.dependencies:

@@ -7,8 +7,7 @@ that a partition that is computed again has the same elements in the same order.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,11 +76,11 @@ def write_output(dependency: Wide, split: int, path: Path, task: Task) -> list[l
     """Run the map side of a shuffle for a partition: for each partition that will read it, its sections."""
     with _Scatter(dependency.partitioner, path) as scatter:
         stream = dependency.parent.iterator(split, task)
-        if isinstance(stream, Elements):
-            scatter.add_pairs(stream)
-        else:
-            for batch in stream.batches():
-                scatter.add_batch(batch)
+        for part in stream.parts() if isinstance(stream, Elements) else stream.batches():
+            if isinstance(part, Batch):
+                scatter.add_batch(part)
+            else:
+                scatter.add_pairs(part)
     task.metrics.shuffle_write_bytes += sum(section.length for part in scatter.sections for section in part)
     return scatter.sections
 
@@ -111,13 +110,13 @@ class _Scatter:
             self._flush()
         self._writer.__exit__(kind, *rest)
 
-    def add_pairs(self, pairs: Iterable[Any]) -> None:
+    def add_pairs(self, pairs: list[Any]) -> None:
         """Take pairs, one by one."""
         held, function, count = self._pairs, self._function, self._count
-        iterator = iter(pairs)
-        while part := list(itertools.islice(iterator, _HELD)):
-            for pair in part:
-                held[function(pair[0]) % count].append(pair)
+        for pair in pairs:
+            held[function(pair[0]) % count].append(pair)
+        self._held += len(pairs)
+        if self._held >= _HELD:
             self._flush()
 
     def add_batch(self, batch: Batch) -> None:

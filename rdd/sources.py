@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .batches import BATCH_ROWS, Batch
 from .lineage import Node
+from .segments import Section, SegmentWriter, read_section
 from .streams import Batches, Stream
 
 if TYPE_CHECKING:
     from .task import Task
+
+
+#: Bytes of a slice from which on it goes to workers in a file.
+_SENT = 1 << 18
 
 
 class Given(Node):
@@ -21,15 +27,27 @@ class Given(Node):
         super().__init__(number, len(slices))
         self._slices, self.operation = slices, operation
         self.rows = sum(len(batch) for part in slices for batch in part)
+        self._files: dict[int, Section] = {}
 
     def compute(self, split: int, task: Task) -> Stream:
-        return Batches(task.metrics.read(task.input(self, split)))
+        given = task.input(self, split)
+        return Batches(task.metrics.read(read_section(given) if isinstance(given, Section) else given))
 
     def inputs(self, split: int) -> list[Batch]:
         return self._slices[split]
 
+    def inputs_of_worker(self, split: int, folder: str) -> list[Batch] | Section:
+        """The same for another process: large slices are written to a file once, rather than sent for each job."""
+        batches = self._slices[split]
+        if sum(batch.nbytes for batch in batches) < _SENT:
+            return batches
+        if split not in self._files:
+            with SegmentWriter(Path(folder, f"parallelize-{self.id}-{split}")) as writer:
+                self._files[split] = writer.write(batches)
+        return self._files[split]
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_slices": None}
+        return {**self.__dict__, "_slices": None, "_files": None}
 
 
 class Parallelized(Given):

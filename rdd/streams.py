@@ -1,12 +1,18 @@
-"""The elements of a partition on their way through a task: one by one, or in batches, whichever comes cheaper."""
+"""The elements of a partition on their way through a task: one by one, or in batches, whichever comes cheaper.
+
+A stream is had once, but not in one form only: what one form has not taken yet can be had in another.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
-from typing import Any, Protocol
+from itertools import chain, islice
+from typing import Any, NoReturn, Protocol
 
-from .batches import Batch, batched
+from .batches import BATCH_ROWS, Batch
+
+#: Elements that are looked at to see of which kind all may be.
+FIRST_ROWS = 16_384
 
 
 class Stream(Protocol):
@@ -25,13 +31,19 @@ class Elements:
     __slots__ = ("_elements",)
 
     def __init__(self, elements: Iterable[Any]) -> None:
-        self._elements = elements
+        self._elements = iter(elements)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._elements)
+        return self._elements
 
     def batches(self) -> Iterator[Batch]:
-        return batched(self._elements)
+        """In batches."""
+        for part in self.parts():
+            yield part if isinstance(part, Batch) else Batch.of(part)
+
+    def parts(self) -> Iterator[Batch | list[Any]]:
+        """In batches where they are columns, and in lists where they are not; the first is smaller than others."""
+        yield from parted(self._elements)
 
 
 class Batches:
@@ -40,13 +52,58 @@ class Batches:
     __slots__ = ("_batches",)
 
     def __init__(self, batches: Iterable[Batch]) -> None:
-        self._batches = batches
+        self._batches = iter(batches)
 
     def __iter__(self) -> Iterator[Any]:
         return chain.from_iterable(batch.objects() for batch in self._batches)
 
     def batches(self) -> Iterator[Batch]:
-        return iter(self._batches)
+        """In batches."""
+        return self._batches
+
+
+def parted(elements: Iterable[Any], rows: int = FIRST_ROWS) -> Iterator[Batch | list[Any]]:
+    """Elements in parts; if getting one fails, those before it are a part, and the next fails."""
+    iterator = iter(elements)
+    failure: BaseException | None = None
+    while failure is None:
+        part: list[Any] = []
+        try:
+            part.extend(islice(iterator, rows))
+        except BaseException as error:
+            failure = error
+        if part:
+            yield Batch.typed(part) or part
+        elif failure is None:
+            return
+        rows = BATCH_ROWS
+    raise failure
+
+
+def gathered(stream: Stream, is_wanted: Callable[[Batch], bool]) -> tuple[list[Batch] | None, Iterator[Any]]:
+    """All elements in batches, if all of them are wanted so; otherwise the elements one by one, in Python's order.
+
+    What fails on the way fails when the element is asked for that could not be had, as if nothing had been gathered.
+    """
+    taken: list[Batch | list[Any]] = []
+    try:
+        for part in stream.parts() if isinstance(stream, Elements) else stream.batches():
+            taken.append(part)
+            if not isinstance(part, Batch) or not is_wanted(part):
+                return None, chain(_objects(taken), stream)
+            part.forget()
+    except Exception as error:
+        return None, chain(_objects(taken), _failing(error))
+    return [part for part in taken if isinstance(part, Batch)], iter(())
+
+
+def _objects(parts: list[Batch | list[Any]]) -> Iterator[Any]:
+    return chain.from_iterable(part.objects() if isinstance(part, Batch) else part for part in parts)
+
+
+def _failing(error: Exception) -> Iterator[NoReturn]:
+    raise error
+    yield
 
 
 class Listed:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .batches import Batch
+from .batches import Batch, is_immutable
 from .closures import dumps, origins
 from .running import running_task, set_running
 from .segments import OVERFLOW, MissingSegment, Section, SegmentWriter, read_section
@@ -119,12 +121,15 @@ class Outcome:
         What was added to accumulators.
     metrics : Metrics
         What it did.
+    tiers : dict
+        How the steps with functions were done, and why not better.
     """
 
     value: Any
     kept: dict[Key, list[Batch] | list[Section]]
     updates: dict[tuple[int, int | None], Any]
     metrics: Metrics
+    tiers: dict[int, tuple[str, str]] = field(default_factory=dict)
 
 
 class KeptLost(Exception):
@@ -170,12 +175,30 @@ class Storage:
             return [writer.write(batches)]
 
 
+#: Elements, and bytes, of kept partitions that a process has at hand, decoded where somebody has asked for that.
+_AT_HAND, _BYTES_AT_HAND = 2_000_000, 1 << 28
+_at_hand: OrderedDict[Section, list[Batch]] = OrderedDict()
+_holding = threading.Lock()
+
+
 def _read(content: list[Batch] | list[Section]) -> Iterator[Batch]:
     for part in content:
-        if isinstance(part, Section):
-            yield from read_section(part)
-        else:
+        if not isinstance(part, Section):
             yield part
+            continue
+        with _holding:
+            batches = _at_hand.pop(part, None)
+        if batches is None:
+            batches = list(read_section(part))
+        if all(is_immutable(batch.kind) for batch in batches):
+            with _holding:
+                _at_hand[part] = batches
+                while (
+                    sum(section.rows for section in _at_hand) > _AT_HAND
+                    or sum(section.length for section in _at_hand) > _BYTES_AT_HAND
+                ):
+                    _at_hand.popitem(last=False)
+        yield from batches
 
 
 class Task:
@@ -189,6 +212,10 @@ class Task:
         Kept partitions.
     metrics : Metrics
         What it did so far.
+    tiers : dict
+        For steps that may be done on columns the tier, and why it is not a better one.
+    changed : frozenset
+        What the functions of the stage change.
     accumulators : dict
         The accumulators that its functions refer to, as this task sees them.
     barrier : callable or None
@@ -199,6 +226,8 @@ class Task:
         self.assignment = assignment
         self.storage = Storage(assignment)
         self.metrics = Metrics()
+        self.tiers: dict[int, tuple[str, str]] = {}
+        self.changed: frozenset[tuple[int, str]] = frozenset()
         self.accumulators: dict[tuple[int, int | None], TaskAccumulator] = {}
         self._spilled: list[Path] = []
         self.barrier: Callable[[str | None], list[str]] | None = None
@@ -215,6 +244,11 @@ class Task:
         self._spilled.append((overflow if overflow.is_dir() else folder) / name)
         return self._spilled[-1]
 
+    def note_tier(self, node: int, tier: str, reason: str) -> None:
+        """Note how a step is done, and why not better."""
+        self.tiers[node] = tier, reason
+        self.metrics.tier = max(self.metrics.tier, tier)
+
     def run(self, binary: bytes) -> Outcome:
         """Compute what the stage says of the partition."""
         from .accumulators import updates_of
@@ -225,6 +259,7 @@ class Task:
         try:
             node, work = load_stage(binary)
             loaded = time.perf_counter()
+            self.changed = _changed(node, work)
             value = work(node, self)
         finally:
             set_running(before)
@@ -233,7 +268,7 @@ class Task:
             self.metrics.deserialize_ms = round((loaded - started) * 1000)
             self.metrics.run_ms = round((time.perf_counter() - loaded) * 1000)
             self.metrics.cpu_ns = time.thread_time_ns() - cpu
-        return Outcome(value, self.storage.made, updates_of(self.accumulators), self.metrics)
+        return Outcome(value, self.storage.made, updates_of(self.accumulators), self.metrics, self.tiers)
 
 
 @dataclass(frozen=True)
@@ -334,6 +369,21 @@ def load_stage(binary: bytes) -> tuple[Node, ResultWork | ShuffleWork]:
         node.dependencies = tuple(Narrow(nodes[place], parents_of) for place, parents_of in step.state["dependencies"])
         nodes.append(node)
     return nodes[-1], work
+
+
+def _changed(root: Node, work: Any) -> frozenset[tuple[int, str]]:
+    """What the functions of a stage change."""
+    from .tiers.sharing import changed_by
+
+    seen: dict[int, Node] = {}
+    visits = [root]
+    while visits:
+        node = visits.pop()
+        if node.id not in seen:
+            seen[node.id] = node
+            visits += [link.parent for link in node.dependencies]
+    functions = [value for node in seen.values() for value in vars(node).values() if callable(value)]
+    return changed_by([*functions, *vars(work).values()])
 
 
 @dataclass

@@ -16,6 +16,7 @@ import cloudpickle
 from . import addedfiles, context, task  # noqa: F401 - imported once, before workers are forked
 from .failures import described
 from .task import Assignment, Task
+from .tiers import kernels  # noqa: F401
 
 #: Stages whose functions a worker keeps.
 _STAGES = 16

@@ -1,28 +1,29 @@
 """Functions of elements applied to batches, column by column.
 
-Three tiers: a function that only picks, orders and adds constants is done on columns at once (T0); one that computes runs as
-a compiled loop (T1); any other as it is, element by element (T2). The tier is chosen when the first batch of a partition is
-seen, for its kind of elements.
+Three tiers: a function that only picks, orders and adds constants is done on columns at once (T0); one that computes
+runs as a compiled loop (T1); any other as it is, element by element (T2). The tier is chosen when the first batch of a
+partition is seen, for its kind of elements.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ..batches import Batch, Kind
-from .generating import compiled, leaves, map_source, shape_of
-from .tracing import Expression, Opaque, Path, Untraceable, Value, trace
+from .generating import can_fail, compiled, leaves, map_source, shape_of
+from .sharing import State
+from .symbols import Expression, Opaque, Untraceable, Value, input_of
+from .tracing import Path, trace
 
 #: Elements of a batch for which compiling a loop pays.
 LEAST_ROWS = 16_384
 
-_TYPES = {"int": np.int64, "float": np.float64, "bool": np.bool_}
+TYPES = {"int": np.int64, "float": np.float64, "bool": np.bool_}
 
 
 def columns_of(batch: Batch) -> list[pa.Array]:
@@ -54,9 +55,9 @@ def arguments_of(kind: Kind, columns: Sequence[pa.Array], first: int = 0) -> Any
         if not isinstance(kind, str) or kind == "object":
             raise Untraceable("its elements are no numbers, texts, or tuples of such")
         place = next(places)
-        if kind in _TYPES and columns[place - first].null_count == 0:
-            return Value(("in", place), kind)
-        return Opaque(("in", place))
+        if kind in TYPES and columns[place - first].null_count == 0:
+            return Value(input_of(place), kind)
+        return Opaque(input_of(place))
 
     return argument(kind)
 
@@ -100,9 +101,9 @@ class Plan:
         found = leaves(result)
         kinds = kinds_of(batch.kind)
         made: dict[int, np.ndarray] = {}
-        if self.outputs:
+        if self.source:
             read = [columns[place].to_numpy(zero_copy_only=False) for place in self.inputs]
-            made = {place: np.empty(rows, _TYPES[_type(found[place])]) for place in self.outputs}
+            made = {place: np.empty(rows, TYPES[_type(found[place])]) for place in self.outputs}
             if compiled(self.source)(rows, self.given, *read, *made.values()) < rows:
                 return None
         arrays: list[pa.Array] = []
@@ -116,7 +117,7 @@ class Plan:
                 out_kinds.append(kinds[leaf.expression[1]])
             else:
                 number = self.given[leaf.expression[1]] if isinstance(leaf, Value) else leaf
-                arrays.append(pa.array(np.full(rows, number, _TYPES[_type(leaf)])))
+                arrays.append(pa.array(np.full(rows, number, TYPES[_type(leaf)])))
                 out_kinds.append(_type(leaf))
         return _assembled(result, iter(out_kinds)), arrays
 
@@ -139,22 +140,27 @@ def array_of(kind: Kind, columns: Iterator[pa.Array]) -> pa.Array:
     return next(columns)
 
 
-def plan_of(function: Callable[..., Any], batch: Batch, arrange: Callable[[Any, Any], Any]) -> Plan:
+def plan_of(
+    function: Callable[..., Any],
+    batch: Batch,
+    chosen: Callable[[Any], Any],
+    arrange: Callable[[Any, Any], Any],
+    changed: frozenset[State] = frozenset(),
+) -> Plan:
     """How a function is done on the columns of batches like this one.
 
-    `arrange` makes the element that goes on, from the argument and what the function returns.
+    `chosen` is what the function is called with, of an element; `arrange` makes the element that goes on, of the one
+    that came and what the function returns; `changed` is what other functions change meanwhile.
 
     Raises
     ------
     Untraceable
         It is not done on columns; the message says why.
     """
-    if arrange is values_arranged and not (batch.kind[0] == "tuple" and len(batch.kind[1]) == 2):
-        raise Untraceable("its elements are no pairs")
     columns = columns_of(batch)
     argument = arguments_of(batch.kind, columns)
-    found, given = trace(function, argument[1] if arrange is values_arranged else argument)
-    ways = [Path(way.decisions, arrange(argument, way.result)) for way in found]
+    found, given = trace(function, chosen(argument), changed=changed)
+    ways = [Path(way.decisions, arrange(argument, way.result), way.done) for way in found]
     if len({repr_of(shape_of(way.result)) for way in ways}) > 1:
         raise Untraceable("what it returns does not have one type")
     by_way = [leaves(way.result) for way in ways]
@@ -163,17 +169,24 @@ def plan_of(function: Callable[..., Any], batch: Batch, arrange: Callable[[Any, 
         for place, leaf in enumerate(by_way[0])
         if not _is_plain(leaf) or any(_key(each[place]) != _key(leaf) for each in by_way[1:])
     ]
-    if not outputs:
+    checked = [expression for way in ways for expression in way.done if can_fail(expression)]
+    if not outputs and not checked:
         return Plan("T0", ways, np.array(given, np.float64), "", [], [])
-    if len(batch) < LEAST_ROWS:
+    if not is_worth_compiling(len(batch), ways):
         raise Untraceable("its elements are too few to compile it")
     inputs = sorted(
         set().union(
-            *(inputs_of(ways, place) for place in outputs), _inputs([c for way in ways for c, _ in way.decisions])
+            *(inputs_of(ways, place) for place in outputs),
+            _inputs([*checked, *(condition for way in ways for condition, _ in way.decisions)]),
         )
     )
     source = map_source(ways, inputs, outputs)
     return Plan("T1", ways, np.array(given, np.float64), source, inputs, outputs)
+
+
+def is_worth_compiling(rows: int, ways: Sequence[Path]) -> bool:
+    """Whether a loop over some rows saves what compiling it costs, if it is used again: many rows, or much for each."""
+    return rows >= LEAST_ROWS or rows * max(len(way.done) for way in ways) >= 8 * LEAST_ROWS
 
 
 def repr_of(shape: Any) -> str:
@@ -187,7 +200,7 @@ def _is_plain(leaf: Any) -> bool:
 
 
 def _key(leaf: Any) -> Any:
-    return leaf.expression if isinstance(leaf, Value | Opaque) else (type(leaf), leaf)
+    return leaf.expression if isinstance(leaf, Value | Opaque) else (type(leaf), repr(leaf))
 
 
 def inputs_of(ways: Sequence[Path], place: int) -> set[int]:
@@ -209,90 +222,3 @@ def _inputs(expressions: Iterable[Expression]) -> set[int]:
         else:
             visits += expression[1:]
     return found
-
-
-def mapped(_: Any, result: Any) -> Any:
-    """The element that goes on in ``map``."""
-    return result
-
-
-def values_arranged(argument: Any, result: Any) -> Any:
-    """The element that goes on in ``mapValues``."""
-    return argument[0], result
-
-
-def keyed(argument: Any, result: Any) -> Any:
-    """The element that goes on in ``keyBy``."""
-    return result, argument
-
-
-#: The operations that are done on columns, with how the element that goes on is made.
-TIERED: dict[str, Callable[[Any, Any], Any]] = {
-    "map": mapped, "filter": mapped, "mapValues": values_arranged, "keyBy": keyed,
-}  # fmt: skip
-
-
-class Tiered:
-    """What an operation makes of a stream of batches, on columns where that can be done.
-
-    Parameters
-    ----------
-    operation : str
-        ``map``, ``filter``, ``mapValues`` or ``keyBy``.
-    user : callable
-        The user's function.
-    python : callable
-        The operation on elements, in Python.
-    batches : iterable of Batch
-        The elements.
-    """
-
-    def __init__(
-        self, operation: str, user: Any, python: Callable[[Iterator[Any]], Iterable[Any]], batches: Iterator[Batch]
-    ) -> None:
-        self._operation, self._python = operation, python
-        first = next(batches, None)
-        self._batches = batches if first is None else chain([first], batches)
-        self.plan, self.reason, self._kind = None, "there are no elements", first.kind if first is not None else None
-        if first is not None:
-            try:
-                self.plan = plan_of(user, first, TIERED[operation])
-            except Untraceable as error:
-                self.reason = str(error)
-
-    @property
-    def tier(self) -> str:
-        """T0, T1 or T2."""
-        return self.plan.tier if self.plan is not None else "T2"
-
-    def _run(self, batch: Batch) -> Batch | None:
-        if self.plan is None or batch.kind != self._kind or any(each.null_count for each in columns_of(batch)):
-            return None
-        found = self.plan.run(batch)
-        if found is None:
-            return None
-        kind, arrays = found
-        if self._operation != "filter":
-            return Batch(kind, array_of(kind, iter(arrays)), len(batch))
-        if kind not in _TYPES:
-            return None
-        mask = arrays[0].to_numpy(zero_copy_only=False) != 0
-        chosen = batch.array.filter(pa.array(mask))
-        return Batch(batch.kind, chosen, len(chosen))
-
-    def __iter__(self) -> Iterator[Any]:
-        if self.plan is None:
-            yield from self._python(chain.from_iterable(batch.objects() for batch in self._batches))
-            return
-        for batch in self._batches:
-            made = self._run(batch)
-            yield from self._python(iter(batch.objects())) if made is None else made.objects()
-
-    def batches(self) -> Iterator[Batch]:
-        """In batches."""
-        for batch in self._batches:
-            made = self._run(batch)
-            if made is not None:
-                yield made
-            elif elements := list(self._python(iter(batch.objects()))):
-                yield Batch.of(elements)

@@ -9,17 +9,19 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ..batches import Batch
 from ..streams import Batches, Elements, Stream
-from . import kernels
-from .columns import arguments_of, columns_of
+from . import verifying
+from .columns import arguments_of, array_of, columns_of, is_worth_compiling
 from .generating import compiled, fold_source, leaves, shape_of
 from .grouping import joined
-from .tracing import Untraceable, Value, trace
+from .symbols import Untraceable, Value
+from .tracing import trace
 
-#: Elements for which a compiled loop pays.
-LEAST_ROWS = 16_384
+#: Floats that Python adds up sooner than a loop is loaded.
+_FEW_FLOATS = 16_384
 
 
 class Collect:
@@ -69,14 +71,18 @@ class Sum:
 
 def _added(total: Any, batch: Batch) -> Any:
     """A total and the elements of a batch; None if Python has to add them."""
+    if not len(batch):
+        return total
     if batch.array.null_count:
         return None
     if batch.kind == "int" and type(total) is int:
         values = batch.array.to_numpy()
         return total + (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
     if batch.kind == "float" and sys.version_info < (3, 12) and -(2**53) <= total <= 2**53:
-        if len(batch) < LEAST_ROWS:
+        if len(batch) < _FEW_FLOATS:
             return sum(batch.objects(), total)
+        from . import kernels
+
         return kernels.sum_floats(batch.array.to_numpy(), float(total))
     return None
 
@@ -104,7 +110,7 @@ class Reduce:
 def folded(batches: list[Batch], function: Callable[[Any, Any], Any]) -> Batch | None:
     """All elements put together, as a batch of one; None if Python has to do it."""
     batch = joined(batches)
-    if batch is None or len(batch) < LEAST_ROWS:
+    if batch is None or not len(batch):
         return None
     columns = columns_of(batch)
     width = len(columns)
@@ -113,17 +119,18 @@ def folded(batches: list[Batch], function: Callable[[Any, Any], Any]) -> Batch |
         ways, given = trace(function, so_far, row)
     except Untraceable:
         return None
+    if not is_worth_compiling(len(batch), ways):
+        return None
     is_numeric = all(isinstance(leaf, Value) for leaf in leaves(so_far))
     if not is_numeric or any(repr(shape_of(way.result)) != repr(shape_of(so_far)) for way in ways):
         return None
-    import pyarrow as pa
-
-    from .columns import array_of
-
     read = [column.to_numpy(zero_copy_only=False) for column in columns]
     total = [np.empty(1, each.dtype) for each in read]
     loop = compiled(fold_source(ways, width))
     groups = np.zeros(len(batch), np.int32)
     if loop(len(batch), groups, np.zeros(1, np.bool_), np.array(given, np.float64), *total, *read) < len(batch):
         return None
-    return Batch(batch.kind, array_of(batch.kind, map(pa.array, total)), 1)
+    made = Batch(batch.kind, array_of(batch.kind, map(pa.array, total)), 1)
+    if verifying.is_on:
+        verifying.compare("reduce", made.objects(), [functools.reduce(function, batch.objects())])
+    return made

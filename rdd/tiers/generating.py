@@ -2,7 +2,7 @@
 
 The loop does what Python would do, operation by operation, and stops at the first row for which it cannot promise that:
 integers that leave 64 bits, divisions by zero, integers too large to be floats exactly. The caller then runs those rows
-with the function itself, so that results - and errors - are Python's. There is no fast mathematics, nothing is reordered.
+with the function itself, so that results - and errors - are Python's. No fast mathematics; nothing is reordered.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from .tracing import Expression, Value
+from .symbols import Expression, Value, given_of, input_of
 from .tracing import Path as Way
 
 _PRELUDE = '''"""Made by ironlake.rdd: loops of functions of elements."""
@@ -45,7 +45,7 @@ _OPERATIONS: dict[str, tuple[str | None, str]] = {
     "and": (None, "{0} & {1}"),
     "or": (None, "{0} | {1}"),
     "xor": (None, "{0} ^ {1}"),
-    "lshift": ("{1} < 0 or {1} > 62 or abs({0}) >= (1 << (62 - {1}))", "{0} << {1}"),
+    "lshift": ("{1} < 0 or {1} > 62 or {0} >= (1 << (62 - {1})) or {0} < -(1 << (62 - {1}))", "{0} << {1}"),
     "rshift": ("{1} < 0 or {1} > 63", "{0} >> {1}"),
     "add_float": (None, "{0} + {1}"),
     "sub_float": (None, "{0} - {1}"),
@@ -54,7 +54,10 @@ _OPERATIONS: dict[str, tuple[str | None, str]] = {
     "floordiv_float": ("{1} == 0.0 or not math.isfinite({0}) or not math.isfinite({1})", "{0} // {1}"),
     "mod_float": ("{1} == 0.0 or not math.isfinite({0}) or not math.isfinite({1})", "{0} % {1}"),
     "pow_float": (
-        "not (abs({0}) < 1e100 and abs({1}) <= 3.0 and ({0} > 0.0 or ({1} >= 0.0 and {1} == np.floor({1}))))",
+        (
+            "not (abs({1}) <= 3.0 and (1e-100 < abs({0}) < 1e100 or ({0} == 0.0 and {1} >= 0.0))"
+            " and ({0} > 0.0 or ({1} >= 0.0 and {1} == np.floor({1}))))"
+        ),
         "power({0}, {1})",
     ),
     "neg_float": (None, "-{0}"),
@@ -99,7 +102,7 @@ class _Writer:
         known: dict[Expression, str] = {}
         for place in sorted(_given(ways)):
             self.line(1, f"p{place} = given[{place}]")
-            known["given", place] = f"p{place}"
+            known[given_of(place)] = f"p{place}"
         return known
 
     def value(self, expression: Expression, known: dict[Expression, str], depth: int) -> str:
@@ -130,6 +133,9 @@ class _Writer:
     ) -> None:
         """All ways through a function, as nested conditions."""
         if len(ways) == 1 and len(ways[0].decisions) == place:
+            for expression in ways[0].done:
+                if can_fail(expression):
+                    self.value(expression, known, depth)
             finish(ways[0], known, depth)
             return
         condition = ways[0].decisions[place][0]
@@ -138,6 +144,12 @@ class _Writer:
             self.line(depth, word)
             chosen = [way for way in ways if way.decisions[place][1] is answer]
             self.ways(chosen, dict(known), depth + 1, finish, place + 1)
+            self.line(depth + 1, "pass")
+
+
+def can_fail(expression: Expression) -> bool:
+    """Whether an operation may be one that loops leave to Python."""
+    return _OPERATIONS[expression[0]][0] is not None
 
 
 def _given(ways: Sequence[Way]) -> set[int]:
@@ -145,6 +157,7 @@ def _given(ways: Sequence[Way]) -> set[int]:
     found, seen = set(), set()
     visits = [condition for way in ways for condition, _ in way.decisions]
     visits += [leaf.expression for way in ways for leaf in leaves(way.result) if isinstance(leaf, Value)]
+    visits += [expression for way in ways for expression in way.done]
     while visits:
         expression = visits.pop()
         if id(expression) in seen or expression[0] == "const":
@@ -193,7 +206,7 @@ def map_source(ways: Sequence[Way], inputs: Sequence[int], outputs: Sequence[int
     writer.line(1, "for i in range(n):")
     for place in inputs:
         writer.line(2, f"x{place} = in{place}[i]")
-        known["in", place] = f"x{place}"
+        known[input_of(place)] = f"x{place}"
 
     def finish(way: Way, known: dict[Expression, str], depth: int) -> None:
         found = leaves(way.result)
@@ -228,8 +241,8 @@ def fold_source(ways: Sequence[Way], width: int) -> str:
     writer.line(3, "continue")
     for place in range(width):
         writer.line(2, f"x{place} = acc{place}[g]")
-        known["in", place] = f"x{place}"
-        known["in", width + place] = f"y{place}"
+        known[input_of(place)] = f"x{place}"
+        known[input_of(width + place)] = f"y{place}"
 
     def finish(way: Way, known: dict[Expression, str], depth: int) -> None:
         for place, leaf in enumerate(leaves(way.result)):

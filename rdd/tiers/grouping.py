@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..batches import Batch, Kind
 from ..hashing import portable_hash
-from . import kernels
+from . import verifying
 from .columns import arguments_of, array_of, columns_of
 from .generating import compiled, fold_source, leaves, shape_of
-from .tracing import Untraceable, Value, trace
+from .symbols import Untraceable, Value
+from .tracing import Path, trace
 
 #: Pairs for which compiled loops pay.
 LEAST_PAIRS = 4096
@@ -32,6 +33,8 @@ def parts_of(batch: Batch, partitions: int) -> np.ndarray | None:
     keys = batch.array.field(0)
     if keys.null_count:
         return None
+    from . import kernels
+
     if batch.kind[1][0] == "int":
         return kernels.hash_integers(keys.to_numpy(), partitions)  # type: ignore[no-any-return]
     offsets = np.frombuffer(keys.buffers()[1], np.int32)[keys.offset : keys.offset + len(keys) + 1]
@@ -44,11 +47,13 @@ def parts_of(batch: Batch, partitions: int) -> np.ndarray | None:
 
 def scattered(batch: Batch, parts: np.ndarray, partitions: int) -> list[Batch | None]:
     """The pairs of each partition."""
+    from . import kernels
+
     order, starts = kernels.order_by_part(parts, partitions)
     arranged = batch.array.take(pa.array(order))
     return [
         Batch(batch.kind, arranged.slice(start, end - start), int(end - start)) if end > start else None
-        for start, end in zip(starts, starts[1:], strict=False)
+        for start, end in itertools.pairwise(starts)
     ]
 
 
@@ -58,6 +63,51 @@ def joined(batches: Sequence[Batch]) -> Batch | None:
         return None
     array = batches[0].array if len(batches) == 1 else pa.concat_arrays([batch.array for batch in batches])
     return Batch(batches[0].kind, array, sum(map(len, batches)))
+
+
+class Reducible:
+    """Whether batches can have the values of their keys put together by a function on columns.
+
+    Parameters
+    ----------
+    function : callable
+        Puts two values together.
+    is_made : bool
+        Whether batches are made for this, which pays for many pairs only.
+    """
+
+    def __init__(self, function: Callable[[Any, Any], Any], is_made: bool) -> None:
+        self._function, self._least = function, LEAST_PAIRS if is_made else 0
+        self._kind: Kind | None = None
+
+    def __call__(self, batch: Batch) -> bool:
+        """Whether it is one, of the kind of those before it."""
+        if self._kind is None and is_keyed(batch.kind) and len(batch) >= self._least:
+            try:
+                _fold_ways(self._function, batch.kind[1][1], columns_of(batch)[1:])
+            except Untraceable:
+                return False
+            self._kind = batch.kind
+        return self._kind is not None and self._kind == batch.kind
+
+
+def _fold_ways(
+    function: Callable[[Any, Any], Any], kind: Kind, values: Sequence[pa.Array]
+) -> tuple[list[Path], list[float]]:
+    """The ways through a function that puts two values of a kind together.
+
+    Raises
+    ------
+    Untraceable
+        It is not done on columns.
+    """
+    so_far, row = arguments_of(kind, values), arguments_of(kind, values, len(values))
+    ways, given = trace(function, so_far, row)
+    if any(not isinstance(leaf, Value) for leaf in leaves(so_far)):
+        raise Untraceable("its values are no numbers")
+    if any(repr(shape_of(way.result)) != repr(shape_of(so_far)) for way in ways):
+        raise Untraceable("what it returns is not of the type of its values")
+    return ways, given
 
 
 def reduced(batches: Sequence[Batch], function: Callable[[Any, Any], Any]) -> Batch | None:
@@ -72,13 +122,8 @@ def reduced(batches: Sequence[Batch], function: Callable[[Any, Any], Any]) -> Ba
     values = columns[1:]
     width = len(values)
     try:
-        so_far, row = arguments_of(value_kind, values), arguments_of(value_kind, values, width)
-        ways, given = trace(function, so_far, row)
+        ways, given = _fold_ways(function, value_kind, values)
     except Untraceable:
-        return None
-    if any(not isinstance(leaf, Value) for leaf in leaves(so_far)):
-        return None  # texts cannot be put together
-    if any(repr(shape_of(way.result)) != repr(shape_of(so_far)) for way in ways):
         return None
     groups, keys = grouped(batch.kind[1][0], columns[0])
     count = len(keys)
@@ -88,13 +133,26 @@ def reduced(batches: Sequence[Batch], function: Callable[[Any, Any], Any]) -> Ba
     if loop(len(batch), groups, np.zeros(count, np.bool_), np.array(given, np.float64), *sums, *read) < len(batch):
         return None
     array = pa.StructArray.from_arrays([keys, array_of(value_kind, map(pa.array, sums))], ["0", "1"])
-    return Batch(batch.kind, array, count)
+    made = Batch(batch.kind, array, count)
+    if verifying.is_on:
+        verifying.compare("reduceByKey", made.objects(), list(in_python(batch.objects(), function).items()))
+    return made
+
+
+def in_python(pairs: Iterable[tuple[Any, Any]], function: Callable[[Any, Any], Any]) -> dict[Any, Any]:
+    """The values of each key put together from left to right, keys as they first come."""
+    values: dict[Any, Any] = {}
+    for key, value in pairs:
+        values[key] = function(values[key], value) if key in values else value
+    return values
 
 
 def grouped(kind: str, keys: pa.Array) -> tuple[np.ndarray, pa.Array]:
     """The group of each key, and the keys of the groups as they first come."""
     if kind == "int":
+        from . import kernels
+
         groups, first = kernels.group_integers(keys.to_numpy())
         return groups, pa.array(first)
-    encoded = pc.dictionary_encode(keys)
+    encoded = keys.dictionary_encode()
     return encoded.indices.to_numpy(), encoded.dictionary

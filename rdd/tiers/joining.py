@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import numba
-import numpy as np
 import pyarrow as pa
 
 from ..batches import Batch
 from .grouping import LEAST_PAIRS, grouped, is_keyed, joined
-from .kernels import order_by_part
 
 
 def join_batches(left: Sequence[Batch], right: Sequence[Batch]) -> Batch | None:
@@ -24,29 +20,13 @@ def join_batches(left: Sequence[Batch], right: Sequence[Batch]) -> Batch | None:
     one, other = ours.array.field(0), theirs.array.field(0)
     if one.null_count or other.null_count:
         return None
+    from . import kernels
+
     groups, keys = grouped(ours.kind[1][0], pa.concat_arrays([one, other]))
-    left_order, left_starts = order_by_part(groups[: len(ours)], len(keys))
-    right_order, right_starts = order_by_part(groups[len(ours) :], len(keys))
-    left_rows, right_rows = _matches(left_order, left_starts, right_order, right_starts)
+    left_order, left_starts = kernels.order_by_part(groups[: len(ours)], len(keys))
+    right_order, right_starts = kernels.order_by_part(groups[len(ours) :], len(keys))
+    left_rows, right_rows = kernels.matches(left_order, left_starts, right_order, right_starts)
     taken, matched = ours.array.take(pa.array(left_rows)), theirs.array.take(pa.array(right_rows))
     values = pa.StructArray.from_arrays([taken.field(1), matched.field(1)], ["0", "1"])
     kind = ("tuple", (ours.kind[1][0], ("tuple", (ours.kind[1][1], theirs.kind[1][1]))))
     return Batch(kind, pa.StructArray.from_arrays([taken.field(0), values], ["0", "1"]), len(left_rows))
-
-
-@numba.njit(nogil=True, cache=True)
-def _matches(left_order: Any, left_starts: Any, right_order: Any, right_starts: Any) -> Any:
-    """The rows of both sides that make a pair, group by group."""
-    groups = len(left_starts) - 1
-    count = 0
-    for group in range(groups):
-        ours, theirs = left_starts[group + 1] - left_starts[group], right_starts[group + 1] - right_starts[group]
-        count += ours * theirs
-    left, right = np.empty(count, np.int64), np.empty(count, np.int64)
-    place = 0
-    for group in range(groups):
-        for row in range(left_starts[group], left_starts[group + 1]):
-            for match in range(right_starts[group], right_starts[group + 1]):
-                left[place], right[place] = left_order[row], right_order[match]
-                place += 1
-    return left, right

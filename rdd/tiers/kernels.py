@@ -1,4 +1,7 @@
-"""Compiled loops over keys: their hashes, their groups, and the order of rows by partition."""
+"""Compiled loops over keys: their hashes, their groups, and the order of rows by partition.
+
+Numba takes longer to import than all else of RDDs: what needs this module imports it when it has something to compute.
+"""
 
 from __future__ import annotations
 
@@ -143,6 +146,59 @@ def order_by_part(parts: Any, partitions: int) -> Any:
         order[filled[part]] = row
         filled[part] += 1
     return order, starts
+
+
+@_jit
+def order_integers(keys: Any) -> Any:
+    """The rows in the order of their keys, equal ones in their own: by 11 bits at a time, the lowest first.
+
+    Bits that all keys share are left out.
+    """
+    rows = len(keys)
+    order = np.arange(rows)
+    if rows < 2:
+        return order
+    low, high = keys.min(), keys.max()
+    span = np.uint64(high) - np.uint64(low)
+    bits = 0
+    while bits < 64 and (span >> np.uint64(bits)) != 0:
+        bits += 1
+    offsets = np.empty(rows, np.uint64)
+    for row in range(rows):
+        offsets[row] = np.uint64(keys[row]) - np.uint64(low)
+    other, moved = np.empty_like(order), np.empty_like(offsets)
+    for shift in range(0, bits, 11):
+        starts = np.zeros(2049, np.int64)
+        for row in range(rows):
+            starts[np.int64((offsets[row] >> np.uint64(shift)) & np.uint64(2047)) + 1] += 1
+        for place in range(2048):
+            starts[place + 1] += starts[place]
+        for row in range(rows):
+            digit = np.int64((offsets[row] >> np.uint64(shift)) & np.uint64(2047))
+            place = starts[digit]
+            starts[digit] += 1
+            other[place], moved[place] = order[row], offsets[row]
+        order, other = other, order
+        offsets, moved = moved, offsets
+    return order
+
+
+@_jit
+def matches(left_order: Any, left_starts: Any, right_order: Any, right_starts: Any) -> Any:
+    """The rows of both sides that make a pair, group by group."""
+    groups = len(left_starts) - 1
+    count = 0
+    for group in range(groups):
+        ours, theirs = left_starts[group + 1] - left_starts[group], right_starts[group + 1] - right_starts[group]
+        count += ours * theirs
+    left, right = np.empty(count, np.int64), np.empty(count, np.int64)
+    place = 0
+    for group in range(groups):
+        for row in range(left_starts[group], left_starts[group + 1]):
+            for match in range(right_starts[group], right_starts[group + 1]):
+                left[place], right[place] = left_order[row], right_order[match]
+                place += 1
+    return left, right
 
 
 @_jit
