@@ -66,8 +66,7 @@ class Explaining(Base):
 
         Examples
         --------
-        >>> with SparkContext("local[2]", "tiers") as sc:
-        ...     steps = sc.parallelize(range(100_000), 2).map(lambda x: x * x).filter(lambda x: str(x) > "5").compiled()
+        >>> steps = sc.parallelize(range(100_000), 2).map(lambda x: x * x).filter(lambda x: str(x) > "5").compiled()
         >>> [(step.operation, step.tier) for step in steps]
         [('map', 'T1'), ('filter', 'T2')]
         >>> steps[1].reason

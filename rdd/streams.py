@@ -93,7 +93,7 @@ def gathered(stream: Stream, is_wanted: Callable[[Batch], bool]) -> tuple[list[B
                 return None, chain(_objects(taken), stream)
             part.forget()
     except Exception as error:
-        return None, chain(_objects(taken), _failing(error))
+        return None, chain(_objects(taken), map(_fail, [error]))
     return [part for part in taken if isinstance(part, Batch)], iter(())
 
 
@@ -101,9 +101,8 @@ def _objects(parts: list[Batch | list[Any]]) -> Iterator[Any]:
     return chain.from_iterable(part.objects() if isinstance(part, Batch) else part for part in parts)
 
 
-def _failing(error: Exception) -> Iterator[NoReturn]:
+def _fail(error: Exception) -> NoReturn:
     raise error
-    yield
 
 
 class Listed:
