@@ -177,7 +177,7 @@ class Storage:
 
 #: Elements, and bytes, of kept partitions that a process has at hand, decoded where somebody has asked for that.
 _AT_HAND, _BYTES_AT_HAND = 2_000_000, 1 << 28
-_at_hand: OrderedDict[Section, list[Batch]] = OrderedDict()
+_at_hand: OrderedDict[tuple[str, int], tuple[Section, list[Batch]]] = OrderedDict()
 _holding = threading.Lock()
 
 
@@ -186,16 +186,17 @@ def _read(content: list[Batch] | list[Section]) -> Iterator[Batch]:
         if not isinstance(part, Section):
             yield part
             continue
+        key = part.path, part.offset
         with _holding:
-            batches = _at_hand.pop(part, None)
-        if batches is None:
+            known, batches = _at_hand.pop(key, (None, []))
+        if known != part or not Path(part.path).exists():  # a partition that is lost is computed again
             batches = list(read_section(part))
         if all(is_immutable(batch.kind) for batch in batches):
             with _holding:
-                _at_hand[part] = batches
+                _at_hand[key] = part, batches
                 while (
-                    sum(section.rows for section in _at_hand) > _AT_HAND
-                    or sum(section.length for section in _at_hand) > _BYTES_AT_HAND
+                    sum(section.rows for section, _ in _at_hand.values()) > _AT_HAND
+                    or sum(section.length for section, _ in _at_hand.values()) > _BYTES_AT_HAND
                 ):
                     _at_hand.popitem(last=False)
         yield from batches
