@@ -257,7 +257,7 @@ class TableReading:
                 f"SparkContext.fromDelta: the table {path!r} has no column {unknown[0]!r}; it has "
                 f"{', '.join(snapshot.schema.names)}"
             )
-        node = DeltaFiles(self._next_id(), str(snapshot.path), snapshot.version, len(snapshot.files), names)
+        node = DeltaFiles(self._next_id(), snapshot.storage.root, snapshot.version, len(snapshot.files), names)
         return RDD(node, self)  # type: ignore[arg-type]
 
 
