@@ -1,7 +1,6 @@
 """Bars of stages, which only terminals show."""
 
 import io
-
 import sys
 import threading
 
@@ -15,7 +14,7 @@ from ironlake.rdd import progress
 
 def test_stages_of_a_job_have_bars(context_with) -> None:
     sc = context_with("local[2]")
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=100)
     sc._scheduler.showing = progress.Bars(patience=0.0, console=console)
@@ -27,7 +26,9 @@ def test_stages_of_a_job_have_bars(context_with) -> None:
     assert "5/5" in output.getvalue()
     assert "4/4" in output.getvalue()
     assert output.getvalue().endswith("\x1b[?25h\r\x1b[1A\x1b[2K\x1b[1A\x1b[2K")  # they are gone when the job is done
-    assert threading.active_count() == threads
+    for thread in set(threading.enumerate()) - threads:  # which were told to end
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(
