@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ironlake.rdd import SparkConf, SparkContext
+from ironlake.rdd import SparkConf, SparkContext, execution
 
 sys.path.append(str(Path(__file__).parent))  # for disturbed.py
 
@@ -47,6 +47,14 @@ def new_context(master: str = "local[2,4]", **settings: object) -> SparkContext:
     """A context with settings, whose names have __ for points."""
     conf = SparkConf().setAll((name.replace("__", "."), value) for name, value in settings.items())
     return SparkContext(master, "tests", conf=conf)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient() -> Iterator[None]:
+    """Where a job runs does not depend on how busy the machine is."""
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(execution, "_PATIENCE", 1e9)
+        yield
 
 
 @pytest.fixture(scope="module")
