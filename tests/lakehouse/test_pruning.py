@@ -164,9 +164,9 @@ def test_no_predicate(table, text):
 
 def test_the_plan_of_a_predicate_in_sql(con, table):
     snapshot, _ = table
-    plan = con.execute("SELECT lake_scan_sql(?, NULL, 'i < 10')", [str(snapshot.path)]).fetchall()[0][0]
+    plan = con.execute("SELECT lake_scan_sql(?, NULL, 'i < 10')", [str(snapshot.storage.root)]).fetchall()[0][0]
     assert plan.count(".parquet") == len(kept_files(snapshot, "i < 10")) < 4
-    rows = con.sql(f"SELECT file, decision FROM lake_explain('{snapshot.path}', 'i < 10')").fetchall()
+    rows = con.sql(f"SELECT file, decision FROM lake_explain('{snapshot.storage.root}', 'i < 10')").fetchall()
     assert [decision for _, decision in rows].count("skip") > 8
     with pytest.raises(duckdb.Error, match="lake_explain: the predicate 'i <' is not valid"):
-        con.execute(f"FROM lake_explain('{snapshot.path}', 'i <')").fetchall()
+        con.execute(f"FROM lake_explain('{snapshot.storage.root}', 'i <')").fetchall()
