@@ -11,7 +11,7 @@ from ..alter import alter
 from ..errors import telling
 from ..pruning import check_predicate
 from ..scan import scan_sql
-from ..snapshot import open_snapshot
+from ..snapshot import Snapshot, open_snapshot
 from .expectations import OnViolation, drop_expectation, expect, expectations
 from .policy import ALL_TABLES, PRIVILEGES, Principal, bound, check_mask
 from .tables import AUDIT_LOG, COLUMN_MASKS, GRANTS, NAMES, ROW_FILTERS, Governance, lake_of
@@ -53,6 +53,7 @@ class GovernedLake:
             raise ValueError(f"Lake.as_principal: principal is {principal!r}; expected a name")
         if isinstance(groups, str) or not all(isinstance(group, str) and group for group in groups):
             raise ValueError(f"Lake.as_principal: groups is {groups!r}; expected a sequence of names")
+        self._check_open("Lake.as_principal: ")
         lake: Lake = self  # type: ignore[assignment]
         return Session(lake, Principal(principal, tuple(groups)))
 
@@ -92,6 +93,7 @@ class GovernedLake:
 
     def set_audit(self, on: bool) -> int:
         """Keep the audit log, as a lake does from the first grant or rule on, or stop; the version of the grants."""
+        self._check_open("Lake.set_audit: ")
         return Governance(self.storage).set_audit(on, "Lake.set_audit: ")
 
     def audit(self) -> duckdb.DuckDBPyRelation:
@@ -123,6 +125,7 @@ class GovernedLake:
     def _granting(self, method: str, privilege: str, on: str, to: str) -> str:
         """Check the arguments of a grant; how messages begin."""
         where = f"Lake.{method}: "
+        self._check_open(where)
         if privilege not in PRIVILEGES:
             raise ValueError(f"{where}privilege is {privilege!r}; expected one of {', '.join(map(repr, PRIVILEGES))}")
         if not isinstance(to, str) or not to:
@@ -130,6 +133,9 @@ class GovernedLake:
         if on != ALL_TABLES:
             self._table(f"Lake.{method}", on)  # type: ignore[attr-defined]
         return where
+
+    def _check_open(self, told: str) -> None:
+        raise NotImplementedError
 
 
 class GovernedTable:
@@ -252,9 +258,12 @@ class GovernedTable:
 
     def expectations(self) -> dict[str, tuple[str, OnViolation]]:
         """For each expectation its condition and what becomes of rows that break it."""
-        return expectations(open_snapshot(self.storage, None, self._where("expectations")))
+        return expectations(self._snapshot("expectations"))
 
     def _where(self, method: str) -> str:
+        raise NotImplementedError
+
+    def _snapshot(self, method: str) -> Snapshot:
         raise NotImplementedError
 
 
