@@ -260,7 +260,7 @@ class Disk(Storage):
         """The files in a directory."""
         try:
             with os.scandir(f"{self.root}/{path}") as entries:
-                return [_entry(entry, self.relative(entry.path)) for entry in entries if entry.is_file()]
+                return list(self._listed(entry for entry in entries if entry.is_file()))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
@@ -268,12 +268,19 @@ class Disk(Storage):
         """All files below the root, without symbolic links."""
         folders = [self.root] if self.has_folder() else []
         while folders:
-            with os.scandir(folders.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                    elif entry.is_file(follow_symlinks=False):
-                        yield _entry(entry, self.relative(entry.path))
+            entries: list[os.DirEntry[str]] = []
+            with suppress(FileNotFoundError), os.scandir(folders.pop()) as scanned:
+                entries = list(scanned)
+            folders += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+            yield from self._listed(entry for entry in entries if entry.is_file(follow_symlinks=False))
+
+    def _listed(self, entries: Iterable[os.DirEntry[str]]) -> Iterator[Entry]:
+        """Some files, but for those that another process removed since the directory was read, such as its drafts."""
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                stat = entry.stat()
+                modified = dt.datetime.fromtimestamp(stat.st_mtime, dt.UTC)
+                yield Entry(self.relative(entry.path), stat.st_size, modified)
 
     def read(self, location: str) -> bytes:
         """The content of a file."""
@@ -340,11 +347,6 @@ class Disk(Storage):
 
     def reach(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Every database opens local files."""
-
-
-def _entry(entry: os.DirEntry[str], path: str) -> Entry:
-    stat = entry.stat()
-    return Entry(path, stat.st_size, dt.datetime.fromtimestamp(stat.st_mtime, dt.UTC))
 
 
 def database() -> duckdb.DuckDBPyConnection:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 import ironlake
 from ironlake.lakehouse import ConflictError
 from ironlake.lakehouse.snapshot import open_snapshot
-from ironlake.lakehouse.storage import Storage
 from ironlake.lakehouse.transaction import Transaction
 
 ROWS = "SELECT range::INT AS id, range % 7 AS part, CASE WHEN range % 5 > 0 THEN 'name ' || range % 11 END AS name"
@@ -193,13 +192,6 @@ def test_writers_side_by_side_lose_nothing(lake):
     assert not failures
     assert lake["t"].version == 21
     assert ids(lake) == [each for each in range(99) if each % 7 > 3 or each > 34]
-
-
-def test_a_file_comes_whole_and_once(tmp_path):
-    storage = Storage.of(str(tmp_path))
-    assert storage.create("a", b"first")
-    assert not storage.create("a", b"second")
-    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a", b"first")]
 
 
 # ---------------------------------------------------------------------------------------------------------- bad input
