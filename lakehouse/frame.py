@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from duckdb import DuckDBPyRelation
 
-from .batches import SCAN, Batches, Format, Shuffle, fitting, made
+from .batches import Batches, Format, Shuffle, fitting, made
 from .errors import telling
 from .pruning import PredicateError, check_predicate, kept_files
+from .reader import SCAN
 from .scan import scan_sql
 from .schema import quote_name
 
@@ -33,6 +34,7 @@ class Source(NamedTuple):
     files : the places of the files that may have rows of the frame.
     connection : what the frame was made with.
     stored : whether the columns are those of the table, so that a condition on them tells which files to read.
+    whole : whether all rows of the files are rows of the frame.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Source(NamedTuple):
     files: list[int]
     connection: duckdb.DuckDBPyConnection
     stored: bool
+    whole: bool = True
 
     @property
     def scan(self) -> str:
@@ -71,7 +74,7 @@ class Frame(DuckDBPyRelation):
 
     def filter(self, filter_expr: object) -> Frame:
         """The rows that meet a condition, SQL or an expression; files in which there are none are left out."""
-        relation, source = super().filter(filter_expr), self._source
+        relation, source = super().filter(filter_expr), self._source._replace(whole=False)
         if not source.stored:
             return Frame.of(relation, source)
         try:
@@ -169,7 +172,7 @@ class Frame(DuckDBPyRelation):
                 buffer_rows = fitting(snapshot, text, files, zone, buffer_mb)
             return made(
                 Batches(
-                    snapshot.storage.root, snapshot.version, text, files, zone,
+                    snapshot.storage.root, snapshot.version, text, source.stored and source.whole, files, zone,
                     batch_rows, shuffle, format, seed, buffer_rows, shard,
                 )
             )  # fmt: skip
@@ -180,7 +183,7 @@ def open_frame(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, name: 
     source = Source(name, snapshot, list(range(len(snapshot.files))), connection, True)
     if where is not None:
         check_predicate(snapshot, where)
-        source = source._replace(files=kept_files(snapshot, where))
+        source = source._replace(files=kept_files(snapshot, where), whole=False)
     frame = Frame.of(connection.sql(source.scan), source)
     return frame if where is None else Frame.of(DuckDBPyRelation.filter(frame, where), source)
 

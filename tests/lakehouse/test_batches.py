@@ -1,5 +1,6 @@
 """Frames and their batches: every row of the frame once an epoch, in an order that follows from seed and epoch."""
 
+import collections
 import datetime as dt
 import gc
 import itertools
@@ -16,10 +17,12 @@ import pytest
 from deltalake import write_deltalake
 
 import ironlake
+from ironlake.lakehouse import forms
 from ironlake.lakehouse.batches import Batches
 from ironlake.lakehouse.blocks import BlockOrder
 from ironlake.lakehouse.frame import Frame, source_of
-from ironlake.lakehouse.shuffle import joined, permutation
+from ironlake.lakehouse.reader import Reader
+from ironlake.lakehouse.shuffle import Deck, permutation, taken
 
 FILES, GROUP, ROWS = 4, 50, 1000
 
@@ -189,6 +192,36 @@ def test_deletion_vectors_mapped_columns_and_later_ones(tmp_path):
     assert flat(lake.table("t", version=0).batches(shuffle="stored")) == list(range(100))
 
 
+def test_row_groups_are_read_as_they_are_stored_or_by_a_query(tmp_path, monkeypatch):
+    queried = []
+    select = Reader._selected
+    monkeypatch.setattr(Reader, "_selected", lambda self, blocks: queried.append(len(blocks)) or select(self, blocks))
+    monkeypatch.setattr(forms, "PIECE_ROWS", 16)
+    monkeypatch.setattr(forms, "_DEALT_ROWS", 50)
+    lake = ironlake.open(tmp_path)
+    ids = np.arange(500)
+    lake.write("t", pa.table({"id": ids, "x": ids / 4, "pair": pa.array(np.repeat([[1, 2]], len(ids), 0).tolist())}))
+    lake["t"].add_columns({"later": pa.int64()})
+    later = pa.array(range(500, 510))
+    lake.write("t", pa.table({"id": later, "x": [0.5] * 10, "pair": [[3, 4]] * 10, "later": later}), mode="append")
+    frame = lake.table("t")
+    wanted = frame.order("id").to_arrow_table()
+    for columns, queries in ((["x", "pair", "id"], []), (["id", "later"], [1])):
+        for shuffle in ("block", "stored"):
+            queried.clear()
+            rows = pa.Table.from_batches(frame.batches(60, columns=columns, format="arrow", shuffle=shuffle))
+            assert queried == queries
+            assert rows.equals(wanted.select(columns)) == (shuffle == "stored")
+            assert rows.sort_by("id").equals(wanted.select(columns))
+    for batch in frame.batches(60, columns=["x", "pair", "id"]):
+        old = batch["id"] < 500
+        assert (batch["x"] == np.where(old, batch["id"] / 4, 0.5)).all()
+        assert (batch["pair"] == np.where(old[:, None], [1, 2], [3, 4])).all()
+    assert queried == [1]
+    assert flat(frame.filter("id < 9").batches(columns="id", shuffle="stored")) == list(range(9))
+    assert queried == [1, 1]
+
+
 def test_types(tmp_path):
     lake = ironlake.open(tmp_path)
     day, time = dt.date(2020, 2, 29), dt.datetime(2020, 2, 29, 1, 2, 3, 4)
@@ -322,15 +355,31 @@ def test_permutations_are_uniform():
     assert np.sort(permutation(1000, 3)).tolist() == list(range(1000))
 
 
+def test_decks_are_uniform():
+    """Each of the 24 orders of two rows of one piece, shuffled, and two of another is as likely as any."""
+    seen = collections.Counter()
+    for seed in range(1200):
+        pieces = [
+            {"id": taken(np.array(rows), permutation(2, 7919 * seed + k))} for k, rows in enumerate(([0, 1], [2, 3]))
+        ]
+        deck = Deck(pieces, np.random.default_rng(seed))
+        seen[tuple(row for count in (1, 3) for row in deck.deal(count)["id"].tolist())] += 1
+        assert deck.left == 0
+    assert len(seen) == 24
+    assert max(abs(count - 50) for count in seen.values()) < 30  # four standard deviations
+
+
 @pytest.mark.parametrize("dtype", ["u1", "f4", "M8[us]", "O", "S3", "i2"])
 @pytest.mark.parametrize("shape", [(), (3,), (2, 2), (0,)])
-def test_joining_in_an_order(dtype, shape):
-    whole = np.arange(20 * int(np.prod(shape))).reshape(20, *shape).astype(dtype)
-    order = permutation(20, 1)
-    mixed = joined([whole[:5], whole[5:]], order)
-    assert mixed.dtype == whole.dtype
-    assert (mixed[order] == whole).all()
-    assert (joined([whole[:5], whole[5:]]) == whole).all()
+def test_rows_of_all_kinds_are_dealt(dtype, shape):
+    rows = np.arange(20 * int(np.prod(shape))).reshape(20, *shape).astype(dtype)
+    order = permutation(5, 1)
+    ids = np.arange(20)
+    pieces = [{"id": taken(ids[:5], order), "rows": taken(rows[:5], order)}, {"id": ids[5:], "rows": rows[5:]}]
+    deck = Deck(pieces, np.random.default_rng(1))
+    for dealt in (deck.deal(7), deck.deal(13)):
+        assert dealt["rows"].dtype == rows.dtype
+        assert (dealt["rows"] == rows[dealt["id"]]).all()
 
 
 # ---------------------------------------------------------------------------------------------------------------- torch
