@@ -1,6 +1,15 @@
 """Delta tables: a directory of them as one database (`Lake`), each by itself (`Table`), and their scan in SQL."""
 
-from . import column_procedures, curves, functions, kept_rows, procedures, table_procedures, traces
+from . import (
+    column_procedures,
+    curves,
+    description_functions,
+    functions,
+    kept_rows,
+    procedures,
+    table_procedures,
+    traces,
+)
 from .convert import convert
 from .governance import functions as governance_functions
 from .governance.expectations import ExpectationWarning
@@ -20,6 +29,7 @@ __all__ = [
     "ExpectationWarning",
     "column_procedures",
     "curves",
+    "description_functions",
     "functions",
     "governance_functions",
     "kept_rows",

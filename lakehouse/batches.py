@@ -129,7 +129,7 @@ def fitting(snapshot: Snapshot, query: str, files: list[int], zone: str, megabyt
     """How many rows of a query fit into a buffer, by the size of some."""
     if not megabytes > 0:
         raise ValueError(f"argument buffer_mb is {megabytes!r}; expected a number of megabytes above 0")
-    scan = f"SELECT * FROM ({scan_sql(snapshot, files[:1])}) LIMIT {_SAMPLE_ROWS}"
+    scan = f"SELECT * FROM ({scan_sql(snapshot, files[:1], lasting=False)}) LIMIT {_SAMPLE_ROWS}"
     with _connection(snapshot.storage, zone) as connection:
         sample = connection.sql(query.replace(SCAN, scan)).to_arrow_table()
     size = sample.nbytes / sample.num_rows if sample.num_rows else sample.num_columns * _UNKNOWN_BYTES
@@ -161,7 +161,7 @@ def _sorted(snapshot: Snapshot, files: list[int], key: str, shard: tuple[int, in
     rank, size = shard
     where = "" if size == 1 else f"WHERE hash({FILE}, {ROW}) % {size} = {rank} "
     return (
-        f"SELECT * EXCLUDE ({FILE}, {ROW}) FROM ({scan_sql(snapshot, files, positions=True)}) "
+        f"SELECT * EXCLUDE ({FILE}, {ROW}) FROM ({scan_sql(snapshot, files, positions=True, lasting=False)}) "
         f"{where}ORDER BY hash({FILE}, {ROW}, {quote_text(key)}), {FILE}, {ROW}"
     )
 

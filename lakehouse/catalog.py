@@ -10,9 +10,10 @@ import datetime as dt
 import difflib
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 from .errors import telling
-from .log import Log, VersionError
+from .log import FOLDER, Log, VersionError
 from .schema import quote_text
 from .snapshot import instant, is_table, open_snapshot
 from .storage import Entry, Storage
@@ -46,16 +47,20 @@ class Catalog:
     def _inside(self, folder: str) -> list[Storage]:
         """The tables that a folder of the lake is or holds."""
         place = self.storage.at(folder)
-        if is_table(place):
+        if place.has_files(FOLDER):
             return [place]
-        if folder.lower() in _RESERVED or folder[0] in "._":
+        if is_table(place) or folder.lower() in _RESERVED or folder[0] in "._":  # a table may have no commit yet
             return []
-        return [place.at(name) for name in place.folders() if is_table(place.at(name))]
+        return [place.at(name) for name in place.folders() if place.at(name).has_files(FOLDER)]
 
     def views(self) -> dict[str, str]:
         """The SQL of each view, by its name, sorted."""
         found = [entry for entry in self.storage.entries(_VIEWS) if entry.name.endswith(".sql")]
-        self._texts = {entry: self._texts.get(entry) or self._text(entry) for entry in found}
+        texts: dict[Entry, str] = {}
+        for entry in found:
+            with suppress(FileNotFoundError):  # it was dropped since it was listed
+                texts[entry] = self._texts.get(entry) or self._text(entry)
+        self._texts = texts
         return dict(sorted((entry.name.removesuffix(".sql"), text) for entry, text in self._texts.items()))
 
     def _text(self, entry: Entry) -> str:
@@ -164,6 +169,8 @@ class Catalog:
             if name in chosen:
                 return chosen[name]
             log = Log(tables[name])
+            if log.is_empty:
+                return None
             with telling(f"{told}the table {name!r} "):
                 try:
                     return log.newest if time is None else log.version_at(time)

@@ -13,7 +13,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .log import FOLDER, actions_to_keep
+from .log import FOLDER
+from .replay import actions_to_keep
 from .schema import quote_text
 from .snapshot import Snapshot, open_snapshot
 from .storage import Storage, database

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .log import FOLDER, Log, read_lines
+from .log import FOLDER, Log
+from .replay import read_lines
 from .schema import physical_name, quote_name, quote_text, sql_type
 from .snapshot import Snapshot
 from .storage import database

@@ -194,7 +194,7 @@ class Merge:
         needs_target = any(clause.found == _NOT_MATCHED_BY_SOURCE for clause in self._clauses)
         needs_source = any(clause.found == _NOT_MATCHED for clause in self._clauses)
         join = {(True, True): "FULL", (True, False): "LEFT", (False, True): "RIGHT", (False, False): "INNER"}
-        scan = scan_sql(snapshot, kept_files(snapshot, predicate), positions=True)
+        scan = scan_sql(snapshot, kept_files(snapshot, predicate), positions=True, lasting=False)
         condition = self._condition(connection, snapshot)
         given = {
             name: f"CASE action {' '.join(cases)} END" if cases else f"target.{quote_name(name)}"

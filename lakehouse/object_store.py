@@ -85,6 +85,10 @@ class ObjectStore(Storage):
         """Whether there is an object in such a folder."""
         return next(self._pages(path), None) is not None
 
+    def has_files(self, path: str) -> bool:
+        """Whether there is an object in such a folder."""
+        return self.has_folder(path)
+
     def folders(self, path: str = "") -> list[str]:
         """The names of the folders in a folder."""
         return sorted(prefix.rsplit("/", 1)[-1] for prefix in self._level(path)["common_prefixes"])

@@ -52,7 +52,8 @@ def optimize(
             check_predicate(snapshot, predicate)
         chosen = list(range(len(snapshot.files))) if predicate is None else kept_files(snapshot, predicate)
         bins = _bins(snapshot, chosen, None if columns else file_bytes)
-        order = _order(connection, scan_sql(snapshot, chosen), snapshot, columns, curve) if bins and columns else ""
+        scan = scan_sql(snapshot, chosen, lasting=False) if bins and columns else ""
+        order = _order(connection, scan, snapshot, columns, curve) if scan else ""
         parameters: dict[str, Any] = {"predicate": [] if predicate is None else [predicate], "zOrderBy": columns}
         with Transaction(snapshot, "OPTIMIZE", None, parameters) as change:
             # A writer is one thread, so that rows keep their order: each takes some of the bins.
@@ -118,7 +119,7 @@ def _rows(snapshot: Snapshot, part: list[int]) -> str:
     """The SELECT of the rows of files, in their order; a scan by itself reads files with deletion vectors apart."""
     vectors = snapshot.state.files["vector"]
     runs = itertools.groupby(part, key=lambda index: vectors[index].is_valid)
-    return " UNION ALL ".join(f"FROM ({scan_sql(snapshot, list(run))})" for _, run in runs)
+    return " UNION ALL ".join(f"FROM ({scan_sql(snapshot, list(run), lasting=False)})" for _, run in runs)
 
 
 def _order(connection: duckdb.DuckDBPyConnection, scan: str, snapshot: Snapshot, columns: list[str], curve: str) -> str:

@@ -41,7 +41,7 @@ def view_sql(snapshot: Snapshot) -> str:
     if "view" in snapshot.plans and snapshot.storage.is_local:
         check_files(snapshot, everything)
     if "view" not in snapshot.plans:
-        snapshot.plans["view"] = scan_sql(snapshot, watch=_NUMBER)
+        snapshot.plans["view"] = scan_sql(snapshot, watch=_NUMBER, lasting=False)
         snapshot.plans["groups"] = list(groups(snapshot, everything).values())
         snapshot.plans["columns"] = [(field.name, sql_type(field.type)) for field in snapshot.schema]
     watch = Watch(snapshot.plans["columns"], functools.partial(_needed, snapshot), snapshot.plans["groups"])

@@ -17,23 +17,21 @@ where the predicate cannot be true, so all that is not known must lean to keepin
 
 from __future__ import annotations
 
-import functools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import index
-from .schema import partition_text, physical_name, quote_name, quote_text, sql_type
+from .schema import quote_name, quote_text, sql_type
 from .snapshot import Snapshot
+from .statistics import of_column, of_files, over
 from .storage import database
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Digits of a decimal that a JSON number keeps.
-_EXACT_DIGITS = 15
 #: Types to which a constant may be cast: those of which the result does not depend on a session.
 _CASTS = {"DATE", "TIMESTAMP", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE", "BOOLEAN", "VARCHAR"}
 _COMPARISONS = {
@@ -159,13 +157,14 @@ class _Plan:
         import duckdb
         import pyarrow as pa
 
-        columns = dict(_known(self.snapshot, "", _files))
+        columns = dict(of_files(self.snapshot))
         for name, number in self.numbers.items():
-            known = _known(self.snapshot, name, functools.partial(_facts, field=self.fields[name]))
-            columns |= {f"{part}_{number}": values for part, values in known.items()}
+            columns |= {
+                f"{part}_{number}": values for part, values in of_column(self.snapshot, self.fields[name]).items()
+            }
         columns |= {f"filter_{number}": pa.array(each, pa.bool_()) for number, each in enumerate(self.answers)}
         try:
-            return _over(pa.table(columns), text)
+            return over(pa.table(columns), text)
         except duckdb.Error as error:
             told = str(error).splitlines()[0]
             raise PredicateError(f"the predicate {self.predicate!r} fails: {told}") from None
@@ -290,73 +289,6 @@ class _Plan:
         return self.filters[name, value]
 
 
-def _known(snapshot: Snapshot, name: str, find: Callable[[Snapshot], pa.Table]) -> dict[str, pa.ChunkedArray]:
-    """Facts about the files that are found once for a snapshot: of a column, or those of no column."""
-    if name not in snapshot.facts:
-        table = find(snapshot)
-        snapshot.facts[name] = dict(zip(table.column_names, table.columns, strict=True))
-    found: dict[str, pa.ChunkedArray] = snapshot.facts[name]
-    return found
-
-
-def _over(facts: pa.Table, text: str) -> pa.Table:
-    """The rows of a query over a table that it calls ``facts``."""
-    connection = database()
-    connection.register("facts", facts)
-    try:
-        return connection.sql(text).to_arrow_table()
-    finally:
-        connection.unregister("facts")
-
-
-def _files(snapshot: Snapshot) -> pa.Table:
-    """The place, the path, the size and the number of rows of each file."""
-    return _over(
-        snapshot.state.files,
-        "SELECT row_number() OVER () - 1 AS place, path, size, (stats->>'numRecords')::BIGINT AS rows FROM facts",
-    )
-
-
-def _facts(snapshot: Snapshot, field: pa.Field) -> pa.Table:
-    """The bounds of a column in each file, and its number of NULLs."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    type_, mapped = sql_type(field.type), snapshot.mapping != "none"
-    files = snapshot.state.files.select(["stats"])
-    if field.name in snapshot.partitions:
-        values = snapshot.partitions[field.name]
-        texts = [None if each is None else partition_text(each, field.type) for each in values]
-        return _over(
-            files.append_column("value", pa.array(texts, pa.string())),
-            f"SELECT value::{type_} AS lower, value::{type_} AS upper, "
-            "CASE WHEN value IS NULL THEN (stats->>'numRecords')::BIGINT ELSE 0 END AS nulls FROM facts",
-        )
-    key = physical_name(field) if mapped else field.name
-    path = f"""$.{{}}."{key.replace('"', "")}\""""
-    low, high, count = (
-        f"json_extract_string(stats, {quote_text(path.format(part))})"
-        for part in ("minValues", "maxValues", "nullCount")
-    )
-    lower, upper = (f"TRY_CAST({text} AS {type_})" for text in (low, high))
-    if not _bounded(field.type):
-        lower = upper = f"NULL::{type_}"
-    elif type_.startswith("TIMESTAMP"):
-        upper = f"({upper} + INTERVAL 1 MILLISECOND)"
-    count = f"TRY_CAST({count} AS BIGINT)"
-    tight = "coalesce((stats->>'tightBounds')::BOOLEAN, true)"
-    nulls = f"CASE WHEN {tight} OR {count} IN (0, (stats->>'numRecords')::BIGINT) THEN {count} END"
-    if (known := index.bounds(snapshot, field)) is not None:
-        files = files.append_column("unmarked", pc.is_null(snapshot.state.files["vector"]))
-        for name, values in known.items():
-            files = files.append_column(name, pa.array(values, pa.int64() if name == "nulls" else pa.string()))
-        lower, upper = (
-            f"coalesce({bound}, TRY_CAST({name} AS {type_}))" for bound, name in ((lower, "low"), (upper, "high"))
-        )
-        nulls = f"coalesce({nulls}, CASE WHEN unmarked OR nulls IN (0, (stats->>'numRecords')::BIGINT) THEN nulls END)"
-    return _over(files, f"SELECT {lower} AS lower, {upper} AS upper, {nulls} AS nulls FROM facts")
-
-
 def _possible(sign: str, number: int, value: str, type_: pa.DataType, upper_counts: bool) -> str:
     """That some value between the bounds stands in this relation to a constant; NULL bounds leave it open."""
     import pyarrow.types as is_
@@ -429,13 +361,6 @@ def _is_exact(type_: pa.DataType, value: str) -> bool:
     import pyarrow.types as is_
 
     return not is_.is_integer(type_) or value.strip("(-)").isdigit()
-
-
-def _bounded(type_: pa.DataType) -> bool:
-    """Whether the log's bounds of such a column are exact enough."""
-    import pyarrow.types as is_
-
-    return not (is_.is_binary(type_) or (is_.is_decimal(type_) and type_.precision > _EXACT_DIGITS))
 
 
 def _is_float(type_: pa.DataType) -> bool:

@@ -120,10 +120,10 @@ def _rows_sql(snapshot: Snapshot, blocks: list[Block], chosen: list[Block]) -> s
     for (whole, _), entries in itertools.groupby(taken, key=kind):
         run = list(entries)
         if whole:
-            parts.append(scan_sql(snapshot, [file for file, _ in run]))
+            parts.append(scan_sql(snapshot, [file for file, _ in run], lasting=False))
             continue
         ((file, group),) = run
         ranges = " OR ".join(f"({ROW} >= {block.start} AND {ROW} < {block.stop})" for block in group)
-        scan = scan_sql(snapshot, [file], positions=True)
+        scan = scan_sql(snapshot, [file], positions=True, lasting=False)
         parts.append(f"SELECT * EXCLUDE ({FILE}, {ROW}) FROM ({scan}) WHERE {ranges}")
     return " UNION ALL ".join(f"({part})" for part in parts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .log import FILES, NEWEST, Segment, State, read_state
+from .log import Segment
+from .replay import FILES, NEWEST, State, read_state
 from .storage import Storage
 
 #: The files that stay of the table ``known``, and those that the commits add; a file is told apart by its path and its

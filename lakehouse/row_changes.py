@@ -57,7 +57,7 @@ def find(
     """
     import duckdb
 
-    scan = scan_sql(snapshot, kept_files(snapshot, predicate), positions=True)
+    scan = scan_sql(snapshot, kept_files(snapshot, predicate), positions=True, lasting=False)
     select = ", ".join([FILE, ROW, f"{quote_text(kind)} AS kind", *([values] if values else [])])
     try:
         connection.execute(f"CREATE TABLE changed AS SELECT {select} FROM ({scan}) WHERE ({predicate})")
@@ -122,7 +122,7 @@ def _feed(
     """Write what happened to each row to the change data feed."""
     parts = []
     if files:
-        scan = scan_sql(change.snapshot, files, positions=True)
+        scan = scan_sql(change.snapshot, files, positions=True, lasting=False)
         before = "CASE kind WHEN 'update' THEN 'update_preimage' ELSE kind END AS _change_type"
         named = ", ".join(f"before.{name}" for name in columns.split(", "))
         parts.append(f"SELECT {named}, {before} FROM ({scan}) AS before JOIN changed USING ({FILE}, {ROW})")
@@ -138,7 +138,7 @@ def _rewrite(change: Transaction, connection: duckdb.DuckDBPyConnection, files: 
     writers = max(1, min(len(files), os.cpu_count() or 1))
 
     def write(part: list[int]) -> int:
-        scan = scan_sql(change.snapshot, part, positions=True)
+        scan = scan_sql(change.snapshot, part, positions=True, lasting=False)
         kept = f"SELECT {columns} FROM ({scan}) ANTI JOIN changed USING ({FILE}, {ROW})"
         with connection.cursor() as cursor:
             return len(change.write(cursor.sql(kept).to_arrow_reader(BATCH_ROWS)))

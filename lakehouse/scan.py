@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from ironlake.udf.engine.filters import kept
 
 from .pinned import pinned_rows
+from .replay import removed_at
 from .schema import converted, field_id, partition_text, physical_name, physical_type, quote_name, quote_text, sql_type
 from .snapshot import Snapshot
 from .storage import Storage, database
@@ -44,12 +45,14 @@ def scan_sql(
     zone: str = "UTC",
     positions: bool = False,
     watch: str | None = None,
+    lasting: bool = True,
 ) -> str:
     """The SELECT that reads one version of a table, or some of its files.
 
     `zone` is the time zone of partition values that are timestamps: the log leaves it out, and few writers do not mean
     UTC. With `positions` each row also tells where it is stored, in `FILE` and `ROW`. With `watch`, the number of a
-    `Watch` over the `groups` of all files, only those files are opened that the statement needs.
+    `Watch` over the `groups` of all files, only those files are opened that the statement needs. A text that is not
+    `lasting` may be run only while the snapshot is held.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def scan_sql(
         columns += [f"NULL::BIGINT AS {name}" for name in (FILE, ROW) if positions]
         return f"SELECT {', '.join(columns)} LIMIT 0"
     selects = [
-        _select(snapshot, indexes, *kind, zone, positions, watch and kept(watch, group))
+        _select(snapshot, indexes, *kind, zone, positions, watch and kept(watch, group), lasting)
         for group, (kind, indexes) in enumerate(groups(snapshot, chosen).items())
     ]
     return " UNION ALL ".join(selects)
@@ -90,7 +93,14 @@ def read(snapshot: Snapshot, zone: str = "UTC") -> pa.RecordBatchReader:
 
 
 def _select(
-    snapshot: Snapshot, indexes: list[int], deleted: bool, int96: bool, zone: str, positions: bool, needed: str | None
+    snapshot: Snapshot,
+    indexes: list[int],
+    deleted: bool,
+    int96: bool,
+    zone: str,
+    positions: bool,
+    needed: str | None,
+    lasting: bool,
 ) -> str:
     """The SELECT over the files of a group, or over those that are needed by a condition on ``file_index``."""
     mapped = snapshot.mapping != "none"
@@ -126,8 +136,9 @@ def _select(
     conditions = [needed] if needed else []
     if deleted:
         vectors = snapshot.state.files["vector"]
-        numbers = ", ".join(str(pinned_rows(snapshot.storage, vectors[index].as_py())) for index in indexes)
-        conditions.append(f"lake_row_kept(([{numbers}]::BIGINT[])[file_index::BIGINT + 1], file_row_number::BIGINT)")
+        held = None if lasting else snapshot.pins
+        numbers = [pinned_rows(snapshot.storage, vectors[index].as_py(), held) for index in indexes]
+        conditions.append(f"lake_row_kept(({numbers}::BIGINT[])[file_index::BIGINT + 1], file_row_number::BIGINT)")
     return f"{query} WHERE {' AND '.join(conditions)}" if conditions else query
 
 
@@ -156,12 +167,17 @@ def _inner_name(name: str, names: list[str]) -> str:
 def check_files(snapshot: Snapshot, chosen: Sequence[int]) -> None:
     """Refuse to read a version whose files are gone."""
     files = [snapshot.files[index] for index in chosen]
-    missing = [file for file, there in zip(files, snapshot.storage.exist(files), strict=True) if not there]
+    there = snapshot.storage.exist(files)
+    missing = [index for index, found in zip(chosen, there, strict=True) if not found]
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        removed = removed_at(snapshot.storage, snapshot.version, snapshot.state.files["path"][missing[0]].as_py())
+        fate = "no later version took it out of the table, so it was not vacuum that removed it"
+        if removed is not None:
+            fate = f"version {removed} took it out of the table, which was vacuumed since"
         raise FileNotFoundError(
-            f"version {snapshot.version} of the table {snapshot.storage.root!r} needs the data file {missing[0]!r}"
-            f"{others}, which is gone; was the table vacuumed?"
+            f"version {snapshot.version} of the table {snapshot.storage.root!r} needs the data file "
+            f"{snapshot.files[missing[0]]!r}{others}, which is gone: {fate}"
         )
 
 

@@ -14,14 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .log import FOLDER, Log, LogError, Segment, State, VersionError, replay
+from .log import FOLDER, Log, LogError, Segment, VersionError
 from .protocol import check_readable, mapping_mode
 from .refresh import advance
+from .replay import State, replay
 from .schema import logged_schema, partition_text, physical_name, quote_text, sql_type
 from .storage import Storage, database
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from .pinned import Pin
+
 #: Snapshots that are kept for the next query.
 _KEPT = 64
 #: Files of all of them, beyond which the one that was used longest ago goes.
@@ -102,6 +106,11 @@ class Snapshot:
         """What `planner` has written so far."""
         return {}
 
+    @functools.cached_property
+    def pins(self) -> list[Pin]:
+        """The deletion vectors that scans of it hold in memory."""
+        return []
+
     @property
     def rows(self) -> int | None:
         """Rows in all files, deleted ones left out; None where a writer left the numbers out."""
@@ -164,29 +173,41 @@ def open_snapshot(
     if version is not None and timestamp is not None:
         raise ValueError(f"{where}both version and timestamp are given; expected one of them")
     time = None if timestamp is None else instant(timestamp, where)
-    log = Log(storage)
-    if log.is_empty and not is_table(storage):
-        raise FileNotFoundError(f"{where}{_not_a_table(storage)}")
     try:
-        if log.is_empty:
-            raise LogError("the log has no commits")
-        if time is not None:
-            version = log.version_at(time)
-        segment = log.segment(version)
-        key = storage.root, segment.version
-        with _lock:
-            found = _cache.pop(key, None)
-            if found is not None and found.segment == segment:
-                _cache[key] = found  # the last to go
-                return found
-        state = _state(storage, log, segment)
-        check_readable(state.protocol)
-        snapshot = Snapshot(storage, segment, state)
-        snapshot.schema  # noqa: B018 - types that are not known are told here
+        try:
+            snapshot = _as_it_is(storage, version, time)
+        except (LogError, FileNotFoundError) as error:
+            if isinstance(error, VersionError):
+                raise
+            # While the log was listed and read, another process may have written commits, or removed old ones.
+            snapshot = _as_it_is(storage, version, time)
     except VersionError as error:
         raise ValueError(f"{where}the table {storage.root!r} {error}") from None
     except ValueError as error:
         raise ValueError(f"{where}the table {storage.root!r} cannot be read: {error}") from error
+    if snapshot is None:
+        raise FileNotFoundError(f"{where}{_not_a_table(storage)}")
+    return snapshot
+
+
+def _as_it_is(storage: Storage, version: int | None, time: dt.datetime | None) -> Snapshot | None:
+    """A version, that of a time, or the newest one, as the log is now; None if there is no table."""
+    log = Log(storage)
+    if log.is_empty:
+        if not is_table(storage):
+            return None
+        raise LogError("the log has no commits")
+    segment = log.segment(version if time is None else log.version_at(time))
+    key = storage.root, segment.version
+    with _lock:
+        found = _cache.pop(key, None)
+        if found is not None and found.segment == segment:
+            _cache[key] = found  # the last to go
+            return found
+    state = _state(storage, log, segment)
+    check_readable(state.protocol)
+    snapshot = Snapshot(storage, segment, state)
+    snapshot.schema  # noqa: B018 - types that are not known are told here
     with _lock:
         _cache[key] = snapshot
         while len(_cache) > _KEPT or (len(_cache) > 1 and sum(map(_count, _cache.values())) > _KEPT_FILES):
@@ -202,6 +223,7 @@ def _state(storage: Storage, log: Log, segment: Segment) -> State:
     newest = max(earlier, key=lambda each: each.version, default=None)
     commits = log.since(newest.segment, segment.version) if newest else None
     if newest is None or commits is None:
+        log.check_hint()
         return replay(storage, segment)
     return advance(storage, segment, commits, newest.state)
 

@@ -163,6 +163,10 @@ class Storage(abc.ABC):
         """Whether there is a folder below the root, or the root itself; in an object store, one with a file in it."""
 
     @abc.abstractmethod
+    def has_files(self, path: str) -> bool:
+        """Whether there is a file in a folder below the root, drafts left out."""
+
+    @abc.abstractmethod
     def folders(self, path: str = "") -> list[str]:
         """The names of the folders in a folder below the root, sorted; none if there is no such folder."""
 
@@ -247,6 +251,14 @@ class Disk(Storage):
     def has_folder(self, path: str = "") -> bool:
         """Whether there is such a directory."""
         return Path(self.root, path).is_dir()
+
+    def has_files(self, path: str) -> bool:
+        """Whether there is a file in a directory that is no draft."""
+        try:
+            with os.scandir(f"{self.root}/{path}") as entries:
+                return any(entry.name[0] != "." and entry.is_file() for entry in entries)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def folders(self, path: str = "") -> list[str]:
         """The names of the directories in a directory."""

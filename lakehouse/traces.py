@@ -105,8 +105,8 @@ def read_trace(
     Parameters
     ----------
     trace : the trace table whose columns the result has; `trace_tables` lists them.
-    path : a log, a directory of logs, or a pattern such as ``'logs/*.json.gz'``. Files may be compressed with gzip,
-        zstd, lz4 or bzip2.
+    path : a log, a directory of logs, or a pattern such as ``'logs/*.json.gz'``, on a disk or in an object store. Files
+        may be compressed with gzip, zstd, lz4 or bzip2.
     loader : what reads them: ``chrome`` (Trace Event JSON, torch.profiler), ``spark`` (event logs), ``mllog`` (MLPerf),
         ``vw``, ``sklearn`` (what they print), ``mlflow`` (metrics as CSV), ``delta_log``, ``csv`` or ``json``; by
         default the one for the trace table or for the ending of the file.

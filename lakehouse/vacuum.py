@@ -15,8 +15,8 @@ from .checkpoint import retention_hours
 from .deletion_vectors import vector_path
 from .errors import telling
 from .index import unneeded
-from .log import actions_to_keep
 from .protocol import check_writable
+from .replay import actions_to_keep
 from .snapshot import Snapshot, open_snapshot
 from .storage import Storage
 

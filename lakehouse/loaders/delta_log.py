@@ -8,7 +8,6 @@ from __future__ import annotations
 from ..log import FOLDER, Log
 from ..schema import quote_text
 from ..snapshot import open_snapshot
-from ..storage import Storage
 from .loader import PLACE, PROBLEM, Loader, Reading
 
 
@@ -21,7 +20,6 @@ def commits(path: str) -> list[str]:
 def rows(reading: Reading, trace: str) -> str:
     """A row per action, in the order of the log."""
     connection = reading.connection
-    Storage.of(reading.files[0].rpartition("/")[0]).reach(connection)
     listed = ", ".join(map(quote_text, reading.files))
     sizes = connection.execute(f"SELECT size FROM read_blob([{listed}])").fetchall()
     longest = max(1_048_576, *(size for (size,) in sizes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
+
+from ..storage import Storage
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +25,7 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18":
 
 
 def log_files(path: str) -> list[str]:
-    """The files that a path stands for: a file, those in a directory, or those that a pattern matches.
+    """The files that a path or URL stands for: a file, those in a directory, or those that a pattern matches.
 
     They come in the order of their names, in which numbers count as such.
 
@@ -31,8 +34,9 @@ def log_files(path: str) -> list[str]:
     FileNotFoundError
         There is none.
     """
-    given = Path(path).expanduser()
-    if path and given.is_dir():
+    if "://" in path:
+        found = _objects(path)
+    elif path and (given := Path(path).expanduser()).is_dir():
         found = [str(each) for each in given.iterdir() if each.is_file() and not each.name.startswith((".", "_"))]
     elif given.is_file():
         found = [str(given)]
@@ -42,6 +46,18 @@ def log_files(path: str) -> list[str]:
     if not found:
         raise FileNotFoundError(f"there is no file {path!r}, and none that matches it as a pattern")
     return sorted(found, key=lambda name: [part.zfill(20) if part.isdigit() else part for part in _parts(name)])
+
+
+def _objects(path: str) -> list[str]:
+    """The objects that a URL stands for; only behind its last ``/`` it may be a pattern."""
+    folder, _, name = path.rstrip("/").rpartition("/")
+    if any(character in name for character in "*?["):
+        storage = Storage.of(folder)
+        return [storage.locate(each.path) for each in storage.entries() if fnmatch.fnmatchcase(each.name, name)]
+    storage = Storage.of(path)
+    if storage.is_file():
+        return [storage.root]
+    return [storage.locate(each.path) for each in storage.entries() if not each.name.startswith((".", "_"))]
 
 
 def _parts(name: str) -> list[str]:
@@ -178,10 +194,12 @@ def _opened(file: str) -> Any:
     """A stream of the bytes of a file, which may be compressed."""
     import pyarrow as pa
 
-    with Path(file).open("rb") as plain:
+    stored = Storage.of(file.rpartition("/")[0]) if "://" in file else None
+    with Path(file).open("rb") if stored is None else stored.open(file) as plain:
         start = plain.read(4)
     compression = next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
-    return pa.input_stream(file, compression=compression, buffer_size=_CHUNK)
+    source = file if stored is None else stored.open(file)
+    return pa.input_stream(source, compression=compression, buffer_size=_CHUNK)
 
 
 def _check_length(file: str, what: str, content: bytes) -> None:

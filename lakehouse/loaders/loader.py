@@ -23,7 +23,7 @@ from ironlake.sql import trace_columns, trace_schema
 from ironlake.udf.engine.declaration import closest
 
 from ..schema import quote_name, quote_text
-from ..storage import scratch
+from ..storage import Storage, scratch
 from .files import elements, lines, log_files
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ class Reading:
 
     def __init__(self, files: list[str], skips: bool) -> None:
         self.files, self.skips = files, skips
-        self.connection: duckdb.DuckDBPyConnection = scratch()
+        remote = Storage.of(files[0].rpartition("/")[0]) if "://" in files[0] else None
+        self.connection: duckdb.DuckDBPyConnection = scratch(remote)
         self.rejected: str | None = None
         self.failure: Exception | None = None
         self._streams = 0

@@ -5,6 +5,7 @@ A row of `CASES` is a damage to a table, or none; what is then done; and the err
 
 import json
 import re
+import warnings
 
 import duckdb
 import pyarrow as pa
@@ -12,7 +13,8 @@ import pytest
 
 import ironlake
 from ironlake.lakehouse import ConflictError, ConstraintError
-from ironlake.lakehouse.snapshot import _cache
+from ironlake.lakehouse.snapshot import _cache, open_snapshot
+from ironlake.lakehouse.storage import Disk
 
 
 @pytest.fixture
@@ -54,6 +56,11 @@ def clean_up(lake):
 
 def remove_a_file(lake):
     next((lake.root / "t" / "part=0").glob("*.parquet")).unlink()
+
+
+def vacuumed(lake):
+    lake["t"].delete("part = 1", deletion_vectors=False)
+    lake["t"].vacuum(0, dry_run=False, force=True)
 
 
 def vector(lake):
@@ -153,7 +160,10 @@ CASES = {
         nothing, lambda lake: lake.table("t", timestamp="2001-01-01"), ValueError, "has no version of 2001.*first commit",
     ),
     "gap": (remove_a_commit, rows, ValueError, "gap: the commit of version 2 is missing, version 3 needs it"),
-    "missing file": (remove_a_file, rows, FileNotFoundError, "version 3 .*needs the data file .*which is gone; was .*vacuumed"),
+    "missing file": (remove_a_file, rows, FileNotFoundError, "version 3 .*needs the data file .*which is gone: no later version"),
+    "vacuumed file": (
+        vacuumed, lambda lake: lake.table("t", 0), FileNotFoundError, "version 0 .*is gone: version 4 took it out .*vacuumed",
+    ),
     "checksum": (damage(20), rows, ValueError, "deletion vector at 1 of .* is damaged: its checksum is wrong"),
     "size": (damage(4), rows, ValueError, "deletion vector at 1 of .* has not the size of its descriptor"),
     "format": (damage(0), rows, ValueError, "deletion vectors in .* are of an unknown format"),
@@ -205,11 +215,37 @@ def test_what_is_wrong_is_told(lake, name):
     assert lake.tables() == ["t"]
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"version": 99}', '{"version": "x", "size": -1}'])
-def test_the_hint_of_the_last_checkpoint_is_not_trusted(lake, content):
+@pytest.mark.parametrize("content", ["", "{", '{"version": 99}', '{"version": "x", "size": -1}', "[]"])
+def test_a_damaged_hint_of_the_last_checkpoint_is_told_and_not_needed(lake, content):
     wanted = rows(lake)
-    (lake.root / "t" / "_delta_log" / "_last_checkpoint").write_text(content)
+    lake["t"].checkpoint()
+    hint = lake.root / "t" / "_delta_log" / "_last_checkpoint"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _cache.clear()
+        assert rows(lake) == wanted
+    hint.write_text(content)
     _cache.clear()
+    with pytest.warns(UserWarning, match="_last_checkpoint' names no checkpoint of the table"):
+        assert rows(lake) == wanted
+
+
+def test_a_commit_that_a_listing_left_out_is_looked_for_again(lake, monkeypatch):
+    """A directory that is written to while it is read may show a later commit, and not the one before."""
+    wanted, entries, listed = rows(lake), Disk.entries, []
+
+    def some(self, path=""):
+        found = entries(self, path)
+        listed.append(path)
+        return [entry for entry in found if entry.name != log(lake, 2).name] if len(listed) == 1 else found
+
+    _cache.clear()
+    table = lake["t"].storage
+    _cache.clear()
+    listed.clear()
+    monkeypatch.setattr(Disk, "entries", some)
+    assert open_snapshot(table, None, "").version == 3
+    assert len(listed) == 2
     assert rows(lake) == wanted
 
 

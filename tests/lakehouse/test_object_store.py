@@ -1,5 +1,6 @@
 """Lakes in an object store: a server of S3's protocol in this process stands for it."""
 
+import gzip
 import logging
 import re
 import sys
@@ -163,6 +164,22 @@ def test_a_file_that_is_gone(lake):
         lake.sql("FROM t").fetchall()
     with pytest.raises(ValueError, match=rf"the file '{storage.root}/{path}' is gone; was the table vacuumed\?"):
         lake["t"].delete("id = 1")
+
+
+def test_logs_are_loaded_from_there(lake):
+    for worker in range(2):
+        told = f'{{"step": 1, "worker": {worker}, "compute_seconds": 0.5}}\n'
+        lake.storage.replace(f"logs/rank{worker}.jsonl.gz", gzip.compress(told.encode()))
+    lake.storage.replace("logs/all.csv", b"step,worker,compute_seconds\n2,0,0.25\n")
+    assert lake.load_trace("worker_steps", f"{lake.root}/logs/*.jsonl.gz", "json") == (0, 2, 0)
+    assert lake.load_trace("worker_steps", f"{lake.root}/logs/all.csv") == (1, 1, 0)
+    assert lake.sql("SELECT sum(compute_seconds), count(DISTINCT worker) FROM worker_steps").fetchall() == [(1.25, 2)]
+    log = lake.sql(
+        f"SELECT version, count(*) FILTER (action = 'add') FROM lake_log('{lake.root}/worker_steps') GROUP BY 1"
+    )
+    assert sorted(log.fetchall()) == [(0, 1), (1, 1)]
+    with pytest.raises(FileNotFoundError, match="there is no file 's3://bucket/.*/nothing'"):
+        lake.load_trace("worker_steps", f"{lake.root}/nothing", "json")
 
 
 def test_what_cannot_be_opened(lake, options, tmp_path, monkeypatch):

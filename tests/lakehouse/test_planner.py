@@ -1,6 +1,7 @@
 """Filters written in ordinary SQL reach the planner: files that no row of them can be in are not opened."""
 
 import datetime as dt
+import gc
 import itertools
 import random
 import threading
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 import ironlake
-from ironlake.lakehouse import planner
+from ironlake.lakehouse import pinned, planner, snapshot
 from ironlake.lakehouse.scan import scan_sql
 from ironlake.lakehouse.snapshot import open_snapshot
 from ironlake.udf.engine import filters
@@ -255,3 +256,31 @@ def test_deleted_rows_and_partitions(tmp_path):
         (found,) = lake.sql(f"SELECT count(*), sum(x) FROM t WHERE {condition}").fetchall()
         rows = "(SELECT i AS x, i // 100 AS part FROM range(400) r(i) WHERE NOT (i % 2 = 0 AND i < 200))"
         assert [found] == duckdb.sql(f"SELECT count(*), sum(x) FROM {rows} WHERE {condition}").fetchall()
+
+
+def test_deletion_vectors_are_let_go_with_the_last_statement_that_needs_them(tmp_path):
+    lake = ironlake.open(tmp_path)
+    lake.write("t", duckdb.sql("SELECT range AS id FROM range(300_000)"))
+    lake["t"].delete("id % 3 = 0", deletion_vectors=True)
+    root, connection = lake["t"].storage.root, lake.connect()
+
+    def held():
+        filters._recent.clear()
+        snapshot._cache.clear()
+        gc.collect()
+        return sum(key[0] == root for key in pinned._pins)
+
+    assert connection.sql("SELECT count(*) FROM t").fetchall() == [(200_000,)]
+    assert held() == 0
+    reader = connection.sql("SELECT id FROM t WHERE id >= 0").to_arrow_reader(2048)
+    rows = len(reader.read_next_batch())
+    lake["t"].delete("id % 3 = 1", deletion_vectors=True)  # whose own statements are over
+    assert held() == 1
+    assert rows + sum(map(len, reader)) == 200_000
+    assert held() == 0
+    connection.execute("PREPARE again AS SELECT count(*) FROM t")
+    assert held() == 0
+    assert connection.execute("EXECUTE again").fetchall() == [(100_000,)]
+    ((text,),) = connection.execute("SELECT lake_scan_sql(?, 1)", [root]).fetchall()  # which anyone may keep
+    assert held() == 1
+    assert connection.sql(f"SELECT count(*) FROM ({text})").fetchall() == [(200_000,)]

@@ -6,7 +6,7 @@ import pytest
 
 import ironlake
 from ironlake.lakehouse import snapshot as snapshots
-from ironlake.lakehouse.log import replay
+from ironlake.lakehouse.replay import replay
 from ironlake.lakehouse.snapshot import open_snapshot
 
 

@@ -292,7 +292,9 @@ class TestErrors:
         write_deltalake(tmp_path / "t", pa.table({"id": [1]}))
         file = open_snapshot(tmp_path / "t", None, "").files[0]
         Path(file).unlink()
-        self.fails(con, f"'{tmp_path / 't'}'", f"version 0 of the table '{tmp_path / 't'}'", file, "vacuumed?")
+        self.fails(
+            con, f"'{tmp_path / 't'}'", f"version 0 of the table '{tmp_path / 't'}'", file, "is gone: no later version"
+        )
 
     def test_damaged_log(self, con, tmp_path):
         write_deltalake(tmp_path / "t", pa.table({"id": [1]}))

@@ -86,26 +86,34 @@ def keep(owner: Any) -> int:
 
 
 _PINNED = ("ironlake_pinned_count", "ironlake_pinned_table")
-_pinned: list[np.ndarray[Any, Any]] = []
+_pinned: list[np.ndarray[Any, Any] | None] = []
 
 
 def pin(array: np.ndarray[Any, Any]) -> int:
     """Make an array reachable for compiled code, where ``ironlake_pinned`` gives its address for this number.
 
-    It stays in memory for the life of the process, as a query may hold the number.
+    It stays in memory until it is unpinned, as a query may hold the number.
     """
     with _lock:
         number = len(_pinned)
         _pinned.append(array)
         if number & (number - 1) == 0:  # the table is full: the next has twice the room
             table = np.zeros(max(2 * number, 1), np.int64)
-            table[:number] = [each.ctypes.data for each in _pinned[:-1]]
+            table[:number] = [0 if each is None else each.ctypes.data for each in _pinned[:-1]]
             keep(table)
             ctypes.c_int64.from_address(runtime()[_PINNED[1]]).value = table.ctypes.data
         table_address = ctypes.c_int64.from_address(runtime()[_PINNED[1]]).value
         ctypes.c_int64.from_address(table_address + 8 * number).value = array.ctypes.data
         ctypes.c_int64.from_address(runtime()[_PINNED[0]]).value = number + 1
         return number
+
+
+def unpin(number: int) -> None:
+    """Let go of an array that no query needs any more; its number, which is not given again, leads to nothing."""
+    with _lock:
+        table_address = ctypes.c_int64.from_address(runtime()[_PINNED[1]]).value
+        ctypes.c_int64.from_address(table_address + 8 * number).value = 0
+        _pinned[number] = None
 
 
 def live_arrays() -> int:
