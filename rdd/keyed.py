@@ -7,8 +7,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .batches import Batch
 from .lineage import Narrow, Node, same_split
 from .resultiterable import ResultIterable
@@ -19,6 +17,8 @@ from .tiers.joining import join_batches
 from .tiers.sorting import has_order, is_sortable, sort_batch, sort_keys
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from .task import Task
 
 
@@ -86,7 +86,7 @@ class Joined(Node):
 
 
 def _is_keyed(batch: Batch) -> bool:
-    return is_keyed(batch.kind)
+    return not batch.is_small and is_keyed(batch.kind)
 
 
 class RangePartition:
@@ -111,6 +111,8 @@ class RangePartition:
 
     def parts_of(self, batch: Batch) -> np.ndarray | None:
         """The partition of each pair of a batch; None if Python has to tell."""
+        import numpy as np
+
         if self.keyfunc is not None or not is_sortable(batch) or not self.bounds:
             return None
         if {type(bound) for bound in self.bounds} != {int if batch.kind[1][0] == "int" else float}:
@@ -136,7 +138,7 @@ class Sorted(Node):
         elements: Iterator[Any] = iter(())
         batches = None
         if self.keyfunc is None:
-            batches, elements = gathered(stream, lambda batch: has_order(batch.kind))
+            batches, elements = gathered(stream, lambda batch: not batch.is_small and has_order(batch.kind))
         if batches is not None:
             batch = joined(batches)
             if batch is not None and is_sortable(batch):

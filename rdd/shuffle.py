@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .batches import BATCH_ROWS, OBJECT, Batch
 from .hashing import portable_hash
 from .keyed import RangePartition
@@ -22,6 +20,8 @@ from .tiers.grouping import joined, parts_of, scattered
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
 
     from .task import Task
 

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from ..batches import Batch, Kind
 from .generating import can_fail, compiled, leaves, map_source, shape_of
@@ -20,10 +17,15 @@ from .sharing import State
 from .symbols import Expression, Opaque, Untraceable, Value, input_of
 from .tracing import Path, trace
 
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
 #: Elements of a batch for which compiling a loop pays.
 LEAST_ROWS = 16_384
 
-TYPES = {"int": np.int64, "float": np.float64, "bool": np.bool_}
+#: The kinds of numbers, with NumPy's names of their types.
+TYPES = {"int": "int64", "float": "float64", "bool": "bool"}
 
 
 def columns_of(batch: Batch) -> list[pa.Array]:
@@ -96,6 +98,9 @@ class Plan:
 
     def run(self, batch: Batch) -> tuple[Kind, list[pa.Array]] | None:
         """The kind and the columns of the result; None if Python has to do it."""
+        import numpy as np
+        import pyarrow as pa
+
         columns, rows = columns_of(batch), len(batch)
         result = self.ways[0].result
         found = leaves(result)
@@ -134,6 +139,8 @@ def _assembled(result: Any, kinds: Iterator[Kind]) -> Kind:
 
 def array_of(kind: Kind, columns: Iterator[pa.Array]) -> pa.Array:
     """The column of elements of a kind from those of its parts."""
+    import pyarrow as pa
+
     if isinstance(kind, tuple) and kind[0] == "tuple":
         parts = [array_of(inner, columns) for inner in kind[1]]
         return pa.StructArray.from_arrays(parts, [str(place) for place in range(len(parts))])
@@ -157,6 +164,8 @@ def plan_of(
     Untraceable
         It is not done on columns; the message says why.
     """
+    import numpy as np
+
     columns = columns_of(batch)
     argument = arguments_of(batch.kind, columns)
     found, given = trace(function, chosen(argument), changed=changed)

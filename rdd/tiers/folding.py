@@ -8,9 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from ..batches import Batch
 from ..streams import Batches, Elements, Stream
 from . import verifying
@@ -73,7 +70,7 @@ def _added(total: Any, batch: Batch) -> Any:
     """A total and the elements of a batch; None if Python has to add them."""
     if not len(batch):
         return total
-    if batch.array.null_count:
+    if batch.is_small or batch.array.null_count:
         return None
     if batch.kind == "int" and type(total) is int:
         values = batch.array.to_numpy()
@@ -109,6 +106,11 @@ class Reduce:
 
 def folded(batches: list[Batch], function: Callable[[Any, Any], Any]) -> Batch | None:
     """All elements put together, as a batch of one; None if Python has to do it."""
+    import numpy as np
+    import pyarrow as pa
+
+    if any(batch.is_small for batch in batches):
+        return None
     batch = joined(batches)
     if batch is None or not len(batch):
         return None

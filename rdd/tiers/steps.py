@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-import pyarrow as pa
-
 from ..batches import Batch, Kind
 from ..streams import Elements, Stream, parted
 from . import verifying
@@ -77,6 +75,9 @@ class Step:
 
     def prepare(self, first: Batch) -> bool:
         """Look at the first batch: whether batches like it are done on columns."""
+        if first.is_small:
+            self.report("T2", "its elements are too few to compile it")
+            return False
         self._kind = first.kind
         try:
             self._plan = plan_of(self._user, first, *TIERED[self._operation], self._changed)
@@ -101,6 +102,8 @@ class Step:
         if self._operation != "filter":
             made = Batch(kind, array_of(kind, iter(arrays)), len(batch))
         elif kind in TYPES:
+            import pyarrow as pa
+
             mask = arrays[0].to_numpy(zero_copy_only=False) != 0
             chosen = batch.array.filter(pa.array(mask))
             made = Batch(batch.kind, chosen, len(chosen))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from .python_loops import loop_in_python
 
-from ironlake.rdd import SparkContext
+from ironlake.rdd import SparkContext, batches
 from ironlake.rdd.tiers import columns, folding, grouping, sorting, verifying
 
 
@@ -23,6 +23,7 @@ def sc():
         warnings.simplefilter("ignore", RuntimeWarning)
         for module in (columns, grouping, folding):
             patch.setattr(module, "compiled", loop_in_python)
+        patch.setattr(batches, "FEW", 0)
         patch.setattr(columns, "LEAST_ROWS", 1)
         patch.setattr(grouping, "LEAST_PAIRS", 1)
         patch.setattr(sorting, "LEAST_PAIRS", 1)
