@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from .resultiterable import ResultIterable
+
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
@@ -29,6 +31,8 @@ _WIDEST = 32
 Kind = str | tuple[Any, ...]
 
 OBJECT = "object"
+#: Kinds of many elements each: lists, and the values of a key as `groupByKey` has them.
+LISTS = ("list", "grouped")
 #: The kinds of scalars with the names of their Arrow types, and of those that NumPy has, of its.
 _SCALARS = {int: ("int", "int64"), float: ("float", "float64"), bool: ("bool", "bool"), str: ("str", "string"),
             bytes: ("bytes", "binary")}  # fmt: skip
@@ -266,12 +270,13 @@ def _decode(kind: Kind, array: pa.Array) -> list[Any]:
     if kind[0] == "tuple":
         columns = [_decode(inner, array.field(place)) for place, inner in enumerate(kind[1])]
         return list(zip(*columns, strict=True))
-    if kind[0] == "list":
+    if kind[0] in LISTS:
         flat = _decode(kind[1], array.flatten())
         import numpy as np
 
         ends = np.cumsum(array.value_lengths().to_numpy(zero_copy_only=False)).tolist()
-        return [flat[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        lists = [flat[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        return lists if kind[0] == "list" else list(map(ResultIterable, lists))
     matrix = array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), *kind[1])
     return list(matrix.copy())  # elements may be changed
 

@@ -12,7 +12,7 @@ from .lineage import Narrow, Node, same_split
 from .resultiterable import ResultIterable
 from .spilling import Absorb, by_key, in_order
 from .streams import Batches, Elements, Stream, gathered
-from .tiers.grouping import is_keyed, joined
+from .tiers.grouping import group_batches, is_keyed, joined
 from .tiers.joining import join_batches
 from .tiers.sorting import has_order, is_sortable, sort_batch, sort_keys
 
@@ -51,6 +51,26 @@ def grouped_values(streams: Iterator[Any], width: int) -> Iterable[tuple[Any, tu
         return absorb
 
     return by_key((into(place), stream) for place, stream in enumerate(streams))
+
+
+class Grouped(Node):
+    """The values of each key of the parent's partition, in their order, keys as they first come."""
+
+    operation = "groupByKey"
+
+    def __init__(self, number: int, parent: Node) -> None:
+        super().__init__(number, None, (Narrow(parent, same_split),), parent.partitioner)
+
+    def compute(self, split: int, task: Task) -> Stream:
+        batches, elements = gathered(self.dependencies[0].parent.iterator(split, task), _is_keyed)
+        if batches is not None:
+            found = group_batches(batches)
+            if found is not None:
+                task.metrics.tier = task.metrics.tier or "T1"
+                return Batches([found])
+            elements = iter(Batches(batches))
+        groups = grouped_values(iter([elements]), 1)
+        return Elements((key, ResultIterable(values)) for key, (values,) in groups)
 
 
 class Joined(Node):

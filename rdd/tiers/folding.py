@@ -13,7 +13,7 @@ from ..streams import Batches, Elements, Stream
 from . import verifying
 from .columns import arguments_of, array_of, columns_of, is_worth_compiling
 from .generating import compiled, fold_source, leaves, shape_of
-from .grouping import joined
+from .grouping import grouped, joined
 from .symbols import Untraceable, Value
 from .tracing import trace
 
@@ -43,6 +43,35 @@ class Count:
         if isinstance(stream, Elements):
             return self(iter(stream))
         return [sum(map(len, stream.batches()))]
+
+
+class CountEach:
+    """How often each element is there, elements as they first come."""
+
+    def __call__(self, elements: Iterable[Any]) -> list[dict[Any, int]]:
+        return [_counted({}, elements)]
+
+    def of_stream(self, stream: Stream) -> list[dict[Any, int]]:
+        """The same of a stream."""
+        counts: dict[Any, int] = {}
+        for part in stream.parts() if isinstance(stream, Elements) else stream.batches():
+            if not isinstance(part, Batch):
+                _counted(counts, part)
+            elif part.is_small or part.kind not in ("int", "str") or part.array.null_count:
+                _counted(counts, part.objects())
+            else:
+                import numpy as np
+
+                groups, keys = grouped(part.kind, part.array)
+                for key, count in zip(keys.to_pylist(), np.bincount(groups).tolist(), strict=True):
+                    counts[key] = counts.get(key, 0) + count
+        return [counts]
+
+
+def _counted(counts: dict[Any, int], elements: Iterable[Any]) -> dict[Any, int]:
+    for element in elements:
+        counts[element] = counts.get(element, 0) + 1
+    return counts
 
 
 class Sum:

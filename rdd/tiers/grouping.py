@@ -151,6 +151,22 @@ def reduced(batches: Sequence[Batch], function: Callable[[Any, Any], Any]) -> Ba
     return made
 
 
+def group_batches(batches: Sequence[Batch]) -> Batch | None:
+    """The values of each key in their order, keys as they first come; None if Python has to do it."""
+    import pyarrow as pa
+
+    from . import kernels
+
+    batch = joined(batches)
+    if batch is None or not is_keyed(batch.kind) or len(batch) < LEAST_PAIRS or batch.array.field(0).null_count:
+        return None
+    groups, keys = grouped(batch.kind[1][0], batch.array.field(0))
+    order, starts = kernels.order_by_part(groups, len(keys))
+    values = pa.ListArray.from_arrays(pa.array(starts.astype("int32")), batch.array.field(1).take(pa.array(order)))
+    kind = ("tuple", (batch.kind[1][0], ("grouped", batch.kind[1][1])))
+    return Batch(kind, pa.StructArray.from_arrays([keys, values], ["0", "1"]), len(keys))
+
+
 def in_python(pairs: Iterable[tuple[Any, Any]], function: Callable[[Any, Any], Any]) -> dict[Any, Any]:
     """The values of each key put together from left to right, keys as they first come."""
     values: dict[Any, Any] = {}

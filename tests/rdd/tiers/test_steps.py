@@ -139,7 +139,7 @@ def test_words_are_counted_on_columns(sc):
     )
     assert counts.collect() == list(Counter(" ".join(lines).split()).items())
     assert [(step.operation, step.tier) for step in counts.compiled()] == [
-        ("flatMap", "T2"), ("map", "T0"), ("reduceByKey", "T1"), ("reduceByKey", "T1")]  # fmt: skip
+        ("flatMap", "T1"), ("map", "T0"), ("reduceByKey", "T1"), ("reduceByKey", "T1")]  # fmt: skip
 
 
 def test_steps_say_why_they_are_not_compiled(sc):
