@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ironlake.udf.engine.filters import Filter, Watch, supported, watched
+from ironlake.udf.engine import supported
+from ironlake.udf.engine.filters import Filter, Watch, watched
 
 from .pruning import PredicateError, kept_by
 from .scan import check_files, groups, scan_sql
@@ -35,7 +36,7 @@ _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 
 def view_sql(snapshot: Snapshot) -> str:
     """The SELECT that reads one version of a table for one statement, and of it only the files that it needs."""
-    if not supported() or not snapshot.files:
+    if not supported.filters() or not snapshot.files:
         return scan_sql(snapshot)
     everything = range(len(snapshot.files))
     if "view" in snapshot.plans and snapshot.storage.is_local:

@@ -15,7 +15,7 @@ from typing import Any
 from .base import Base
 from .batches import Batch
 from .statcounter import StatCounter
-from .tiers.folding import Collect, Reduce, Sum
+from .tiers.folding import Collect, CountEach, Reduce, Sum
 
 
 class Actions(Base):
@@ -203,15 +203,8 @@ class Actions(Base):
 
     def countByValue(self) -> dict[Any, int]:
         """How often each element is there."""
-
-        def counted(elements: Iterator[Any]) -> list[dict[Any, int]]:
-            counts: dict[Any, int] = defaultdict(int)
-            for element in elements:
-                counts[element] += 1
-            return [counts]
-
         total: dict[Any, int] = defaultdict(int)
-        for part in self.context.runJob(self, counted):
+        for part in self.context.runJob(self, CountEach()):
             for element, count in part.items():
                 total[element] += count
         return total

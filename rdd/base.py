@@ -22,7 +22,7 @@ SPARK_NAMES = {
     "AlignedUnion": "PartitionerAwareUnionRDD",
     "Coalesced": "CoalescedRDD", "Cartesian": "CartesianRDD", "Zipped": "ZippedPartitionsRDD", "FileNode": "HadoopRDD",
     "Empty": "EmptyRDD", "Reduced": "PythonRDD", "Sampled": "PythonRDD", "Sorted": "PythonRDD",
-    "Joined": "CoGroupedRDD", "Cogrouped": "CoGroupedRDD",
+    "Joined": "CoGroupedRDD", "Grouped": "PythonRDD", "Cogrouped": "CoGroupedRDD",
 }  # fmt: skip
 
 

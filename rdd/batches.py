@@ -12,11 +12,13 @@ import json
 import pickle
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cloudpickle
-import numpy as np
-import pyarrow as pa
+from .resultiterable import ResultIterable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
 
 #: Elements of a batch.
 BATCH_ROWS = 65_536
@@ -29,41 +31,63 @@ _WIDEST = 32
 Kind = str | tuple[Any, ...]
 
 OBJECT = "object"
-_SCALARS = {int: ("int", pa.int64()), float: ("float", pa.float64()), bool: ("bool", pa.bool_()),
-            str: ("str", pa.string()), bytes: ("bytes", pa.binary())}  # fmt: skip
-_NUMBERS = {"int": np.int64, "float": np.float64, "bool": np.bool_}
+#: Kinds of many elements each: lists, and the values of a key as `groupByKey` has them.
+LISTS = ("list", "grouped")
+#: The kinds of scalars with the names of their Arrow types, and of those that NumPy has, of its.
+_SCALARS = {int: ("int", "int64"), float: ("float", "float64"), bool: ("bool", "bool"), str: ("str", "string"),
+            bytes: ("bytes", "binary")}  # fmt: skip
+_NUMBERS = {"int": "int64", "float": "float64", "bool": "bool"}
+#: Elements that become a column when somebody asks for one: small jobs need neither Arrow nor NumPy.
+FEW = 1024
+_PLAIN = {int, float, bool, str, bytes, type(None)}
 
 
 class Batch:
-    """Elements as an Arrow array of a kind; the Python objects that it was made of are kept while they may be shared.
+    """Elements as an Arrow array of a kind; the Python objects that it was made of are kept while they are shared."""
 
-    Attributes
-    ----------
-    kind : Kind
-        What the elements are.
-    array : pyarrow.Array
-        The column.
-    """
-
-    __slots__ = ("_objects", "_rows", "array", "kind")
+    __slots__ = ("_array", "_kind", "_objects", "_rows")
 
     def __init__(self, kind: Kind, array: pa.Array, rows: int, objects: list[Any] | None = None) -> None:
-        self.kind, self.array, self._rows = kind, array, rows
+        self._kind, self._array, self._rows = kind, array, rows
         self._objects = objects if is_immutable(kind) else None
 
     @classmethod
     def of(cls, objects: Sequence[Any]) -> Batch:
         """The batch of some elements."""
         objects = objects if isinstance(objects, list) else list(objects)
-        kind, array = _encode(objects)
-        if kind == OBJECT:
-            parts = range(0, len(objects), _PICKLED)
-            array = pa.array([cloudpickle.dumps(objects[start : start + _PICKLED]) for start in parts], pa.binary())
-        return cls(kind, array, len(objects), objects)
+        if len(objects) <= FEW and _are_plain(objects):
+            batch = cls("", None, len(objects))
+            batch._objects = objects
+            return batch
+        return cls(*_column(objects), len(objects), objects)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the elements are few, and no column so far."""
+        return self._array is None
+
+    @property
+    def kind(self) -> Kind:
+        """What the elements are."""
+        self._to_column()
+        return self._kind
+
+    @property
+    def array(self) -> pa.Array:
+        """The column."""
+        self._to_column()
+        return self._array
+
+    def _to_column(self) -> None:
+        if self._array is None:
+            assert self._objects is not None
+            self._kind, self._array = _column(self._objects)
 
     @classmethod
     def typed(cls, objects: list[Any]) -> Batch | None:
-        """The batch of some elements, if it can be a column of numbers, texts and such."""
+        """The batch of some elements, if these are not few, and can be a column of numbers, texts and such."""
+        if len(objects) <= FEW:
+            return None
         kind, array = _encode(objects)
         return None if array is None else cls(kind, array, len(objects), objects)
 
@@ -72,6 +96,7 @@ class Batch:
 
     def forget(self) -> None:
         """Keep the column only."""
+        self._to_column()
         self._objects = None
 
     def objects(self) -> list[Any]:
@@ -87,11 +112,15 @@ class Batch:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the column."""
-        return int(self.array.get_total_buffer_size())
+        """Bytes of the column; of few elements about as many."""
+        if self._array is None:
+            return 8 * sum(len(each) if isinstance(each, str | bytes | tuple) else 1 for each in self._objects or ())
+        return int(self._array.get_total_buffer_size())
 
     def record_batch(self) -> pa.RecordBatch:
         """The column as a table for Arrow's IPC, its kind and number of elements in the metadata."""
+        import pyarrow as pa
+
         metadata = {"kind": json.dumps(self.kind), "rows": str(self._rows)}
         return pa.record_batch([self.array], schema=pa.schema([("elements", self.array.type)], metadata))
 
@@ -106,6 +135,8 @@ class Batch:
 
     def to_bytes(self) -> pa.Buffer:
         """The batch as a stream of Arrow's IPC."""
+        import pyarrow as pa
+
         sink = pa.BufferOutputStream()
         table = self.record_batch()
         with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -115,12 +146,35 @@ class Batch:
     @classmethod
     def from_bytes(cls, content: Any) -> Batch:
         """The batch of a stream of Arrow's IPC, without copying."""
+        import pyarrow as pa
+
         with pa.ipc.open_stream(content) as reader:
             return cls.from_record_batch(reader.read_next_batch())
 
 
 def _unpickled(content: bytes | pa.Buffer) -> Batch:
     return Batch.from_bytes(content)
+
+
+def _are_plain(objects: list[Any]) -> bool:
+    """Whether elements are scalars, or tuples of scalars, that nobody can change."""
+    types = set(map(type, objects))
+    if tuple in types:
+        types.discard(tuple)
+        types |= {type(value) for each in objects if type(each) is tuple for value in each}
+    return types <= _PLAIN
+
+
+def _column(objects: list[Any]) -> tuple[Kind, pa.Array]:
+    """The kind of some elements and their column, which is one of pickles where there is no better one."""
+    kind, array = _encode(objects)
+    if array is None:
+        import cloudpickle
+        import pyarrow as pa
+
+        parts = range(0, len(objects), _PICKLED)
+        array = pa.array([cloudpickle.dumps(objects[start : start + _PICKLED]) for start in parts], pa.binary())
+    return kind, array
 
 
 def is_immutable(kind: Kind) -> bool:
@@ -132,6 +186,8 @@ def is_immutable(kind: Kind) -> bool:
 
 def _encode(objects: list[Any]) -> tuple[Kind, pa.Array | None]:
     """The kind of some elements and their column; none for objects."""
+    import numpy as np
+
     types = set(map(type, objects))
     has_none = type(None) in types and len(types) == 2
     types -= {type(None)} if has_none else set()
@@ -151,7 +207,10 @@ def _encode(objects: list[Any]) -> tuple[Kind, pa.Array | None]:
     return OBJECT, None
 
 
-def _scalars(objects: list[Any], kind: str, type_: pa.DataType, has_none: bool) -> tuple[Kind, pa.Array | None]:
+def _scalars(objects: list[Any], kind: str, type_: str, has_none: bool) -> tuple[Kind, pa.Array | None]:
+    import numpy as np
+    import pyarrow as pa
+
     try:
         if kind in _NUMBERS and not has_none:
             return kind, pa.array(np.array(objects, _NUMBERS[kind]))
@@ -161,6 +220,8 @@ def _scalars(objects: list[Any], kind: str, type_: pa.DataType, has_none: bool) 
 
 
 def _tuples(objects: list[tuple[Any, ...]]) -> tuple[Kind, pa.Array | None]:
+    import pyarrow as pa
+
     width = len(objects[0])
     if not 1 <= width <= _WIDEST or set(map(len, objects)) != {width}:
         return OBJECT, None
@@ -175,6 +236,9 @@ def _tuples(objects: list[tuple[Any, ...]]) -> tuple[Kind, pa.Array | None]:
 
 
 def _lists(objects: list[list[Any]]) -> tuple[Kind, pa.Array | None]:
+    import numpy as np
+    import pyarrow as pa
+
     flat = [value for each in objects for value in each]
     kind, column = _encode(flat) if flat else (OBJECT, None)
     if column is None or not isinstance(kind, str):
@@ -185,6 +249,9 @@ def _lists(objects: list[list[Any]]) -> tuple[Kind, pa.Array | None]:
 
 
 def _arrays(objects: list[np.ndarray]) -> tuple[Kind, pa.Array | None]:
+    import numpy as np
+    import pyarrow as pa
+
     first = objects[0]
     alike = all(each.dtype == first.dtype and each.shape == first.shape for each in objects)
     if not alike or first.dtype.kind not in "iuf" or first.dtype.itemsize == 16 or first.size == 0:
@@ -203,10 +270,13 @@ def _decode(kind: Kind, array: pa.Array) -> list[Any]:
     if kind[0] == "tuple":
         columns = [_decode(inner, array.field(place)) for place, inner in enumerate(kind[1])]
         return list(zip(*columns, strict=True))
-    if kind[0] == "list":
+    if kind[0] in LISTS:
         flat = _decode(kind[1], array.flatten())
+        import numpy as np
+
         ends = np.cumsum(array.value_lengths().to_numpy(zero_copy_only=False)).tolist()
-        return [flat[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        lists = [flat[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        return lists if kind[0] == "list" else list(map(ResultIterable, lists))
     matrix = array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), *kind[1])
     return list(matrix.copy())  # elements may be changed
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .pool import Assign, Pool
     from .stages import Stage
 
-#: Seconds that a job may take in the driver before its other tasks go to worker processes.
+#: CPU seconds that a job may take in the driver before its other tasks go to worker processes.
 _PATIENCE = 0.3
 #: Elements of the driver's collections that the driver computes with itself.
 _FEW = 50_000
@@ -48,10 +48,10 @@ class Execution:
             yield from self.pool.run_together(stage, stage.splits, assign, self.tries)
             return
         waiting = deque(stage.splits)
-        started = time.perf_counter()
+        started = time.thread_time()
         is_small = _is_small(stage) and stays_in_driver(stage)
         while waiting:
-            spent = time.perf_counter() - started
+            spent = time.thread_time() - started
             done = len(stage.splits) - len(waiting)
             is_slow = done > 0 and spent / done * len(waiting) > _PATIENCE and len(waiting) > 1
             if not is_small or is_slow:

@@ -7,18 +7,18 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .batches import Batch
 from .lineage import Narrow, Node, same_split
 from .resultiterable import ResultIterable
 from .spilling import Absorb, by_key, in_order
 from .streams import Batches, Elements, Stream, gathered
-from .tiers.grouping import is_keyed, joined
+from .tiers.grouping import group_batches, is_keyed, joined
 from .tiers.joining import join_batches
 from .tiers.sorting import has_order, is_sortable, sort_batch, sort_keys
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from .task import Task
 
 
@@ -51,6 +51,26 @@ def grouped_values(streams: Iterator[Any], width: int) -> Iterable[tuple[Any, tu
         return absorb
 
     return by_key((into(place), stream) for place, stream in enumerate(streams))
+
+
+class Grouped(Node):
+    """The values of each key of the parent's partition, in their order, keys as they first come."""
+
+    operation = "groupByKey"
+
+    def __init__(self, number: int, parent: Node) -> None:
+        super().__init__(number, None, (Narrow(parent, same_split),), parent.partitioner)
+
+    def compute(self, split: int, task: Task) -> Stream:
+        batches, elements = gathered(self.dependencies[0].parent.iterator(split, task), _is_keyed)
+        if batches is not None:
+            found = group_batches(batches)
+            if found is not None:
+                task.metrics.tier = task.metrics.tier or "T1"
+                return Batches([found])
+            elements = iter(Batches(batches))
+        groups = grouped_values(iter([elements]), 1)
+        return Elements((key, ResultIterable(values)) for key, (values,) in groups)
 
 
 class Joined(Node):
@@ -86,7 +106,7 @@ class Joined(Node):
 
 
 def _is_keyed(batch: Batch) -> bool:
-    return is_keyed(batch.kind)
+    return not batch.is_small and is_keyed(batch.kind)
 
 
 class RangePartition:
@@ -111,6 +131,8 @@ class RangePartition:
 
     def parts_of(self, batch: Batch) -> np.ndarray | None:
         """The partition of each pair of a batch; None if Python has to tell."""
+        import numpy as np
+
         if self.keyfunc is not None or not is_sortable(batch) or not self.bounds:
             return None
         if {type(bound) for bound in self.bounds} != {int if batch.kind[1][0] == "int" else float}:
@@ -136,7 +158,7 @@ class Sorted(Node):
         elements: Iterator[Any] = iter(())
         batches = None
         if self.keyfunc is None:
-            batches, elements = gathered(stream, lambda batch: has_order(batch.kind))
+            batches, elements = gathered(stream, lambda batch: not batch.is_small and has_order(batch.kind))
         if batches is not None:
             batch = joined(batches)
             if batch is not None and is_sortable(batch):

@@ -19,7 +19,7 @@ from .levels import StorageLevel
 from .spilling import by_key
 from .streams import Batches, Elements, Stream, gathered
 from .tiers.grouping import Reducible, reduced
-from .tiers.steps import TIERED, Step, stream_of_step
+from .tiers.steps import Step, stream_of_step
 
 if TYPE_CHECKING:
     from .task import Task
@@ -194,9 +194,6 @@ class Elementwise(Transformed):
 
     def compute(self, split: int, task: Task) -> Stream:
         stream = self.parent.iterator(split, task)
-        if self.operation not in TIERED:
-            task.note_tier(self.id, "T2", f"{self.operation} makes any number of elements of one")
-            return Elements(self.function(split, iter(stream)))
         python = functools.partial(self.function, split)
         step = Step(self.operation, self.user, python, functools.partial(task.note_tier, self.id), task.changed)
         return stream_of_step(step, stream)
@@ -213,7 +210,8 @@ class Reduced(Node):
 
     def compute(self, split: int, task: Task) -> Stream:
         stream = self.dependencies[0].parent.iterator(split, task)
-        batches, elements = gathered(stream, Reducible(self.user, isinstance(stream, Elements)))
+        wanted = Reducible(self.user, isinstance(stream, Elements))
+        batches, elements = gathered(stream, wanted, lambda batches: reduced(batches, self.user))
         if batches is not None:
             found = reduced(batches, self.user)
             if found is not None:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from .base import Base
 from .hashing import portable_hash
-from .keyed import Cogrouped, Joined, RangePartition, Sorted
+from .keyed import Cogrouped, Grouped, Joined, RangePartition, Sorted
 from .lineage import Node, Partitioner, Reduced
-from .resultiterable import ResultIterable
 from .shuffle import Shuffled
 from .spilling import by_key
 
@@ -115,17 +114,8 @@ class Pairs(Base):
 
     def groupByKey(self, numPartitions: int | None = None, partitionFunc: Hash = portable_hash) -> RDD:
         """The values of each key together, in the order in which they come."""
-
-        def add(values: list[Any], value: Any) -> list[Any]:
-            values.append(value)
-            return values
-
-        def extend(values: list[Any], others: list[Any]) -> list[Any]:
-            values.extend(others)
-            return values
-
-        grouped = self.combineByKey(lambda value: [value], add, extend, numPartitions, partitionFunc)
-        return grouped.mapValues(ResultIterable)
+        spread = self.partitionBy(self._reducers(numPartitions), partitionFunc)
+        return self._new(Grouped(self.context._next_id(), spread._node))
 
     def groupBy(
         self, f: Callable[[Any], Any], numPartitions: int | None = None, partitionFunc: Hash = portable_hash
@@ -135,7 +125,7 @@ class Pairs(Base):
 
     def distinct(self, numPartitions: int | None = None) -> RDD:
         """Each different element once."""
-        alone = self.map(lambda element: (element, None)).reduceByKey(lambda one, _: one, numPartitions)  # type: ignore[attr-defined]
+        alone = self.map(lambda element: (element, True)).reduceByKey(lambda one, _: one, numPartitions)  # type: ignore[attr-defined]
         return alone.map(lambda pair: pair[0])  # type: ignore[no-any-return]
 
     def intersection(self, other: RDD) -> RDD:

@@ -9,9 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-
 from .base import Base
 from .batches import OBJECT, Batch
 from .lineage import Narrow, Node, same_split
@@ -105,16 +102,20 @@ class Sampled(Node):
 
     def _chosen(self, batches: Iterator[Batch], generator: random.Random) -> Iterator[Batch]:
         """The elements chosen by the same numbers, many at a time: NumPy has Python's generator."""
+        import numpy as np
+
         _, state, _ = generator.getstate()
         numbers = np.random.RandomState()
         numbers.set_state(("MT19937", np.array(state[:-1], np.uint32), state[-1], 0, 0.0))
         for batch in batches:
             mask = numbers.random_sample(len(batch)) < self.fraction
-            if batch.kind == OBJECT:
+            if batch.is_small or batch.kind == OBJECT:
                 chosen = list(itertools.compress(batch.objects(), mask.tolist()))
                 if chosen:
                     yield Batch.of(chosen)
             else:
+                import pyarrow as pa
+
                 found = batch.array.filter(pa.array(mask))
                 yield Batch(batch.kind, found, len(found))
 

@@ -16,11 +16,13 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from .batches import Batch
 from .running import running_task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: In a folder in shared memory, a link to the one on the disk, where files go if there is no more room.
 OVERFLOW = "overflow"
@@ -141,6 +143,8 @@ def read_section(section: Section, check: bool = False) -> Iterator[Batch]:
     """
     if not section.length:
         return
+    import pyarrow as pa
+
     try:
         with pa.memory_map(section.path) as file:
             content = file.read_buffer(section.offset + section.length)

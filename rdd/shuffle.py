@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .batches import BATCH_ROWS, OBJECT, Batch
 from .hashing import portable_hash
 from .keyed import RangePartition
 from .lineage import Node, Partitioner, Wide
 from .segments import MissingSegment, Section, SegmentWriter, read_section
+from .spilling import size_of
 from .streams import Batches, Elements, Stream
 from .tiers.grouping import joined, parts_of, scattered
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
 
     from .task import Task
 
@@ -74,7 +75,7 @@ class Shuffled(Node):
 
 def write_output(dependency: Wide, split: int, path: Path, task: Task) -> list[list[Section]]:
     """Run the map side of a shuffle for a partition: for each partition that will read it, its sections."""
-    with _Scatter(dependency.partitioner, path) as scatter:
+    with _Scatter(dependency.partitioner, path, task.assignment.memory) as scatter:
         stream = dependency.parent.iterator(split, task)
         for part in stream.parts() if isinstance(stream, Elements) else stream.batches():
             if isinstance(part, Batch):
@@ -86,7 +87,7 @@ def write_output(dependency: Wide, split: int, path: Path, task: Task) -> list[l
 
 
 class _Scatter:
-    """Pairs on their way to partitions: held until there are many, then written out.
+    """Pairs on their way to partitions: held until there are many, or `memory` bytes in columns, then written out.
 
     Attributes
     ----------
@@ -94,12 +95,13 @@ class _Scatter:
         For each partition where its pairs are, in their order.
     """
 
-    def __init__(self, partitioner: Partitioner, path: Path) -> None:
+    def __init__(self, partitioner: Partitioner, path: Path, memory: int) -> None:
         self._count, self._function = partitioner.numPartitions, partitioner.partitionFunc
         self.sections: list[list[Section]] = [[] for _ in range(self._count)]
         self._pairs: list[list[Any]] = [[] for _ in range(self._count)]
         self._batches: list[list[Batch]] = [[] for _ in range(self._count)]
-        self._held = 0
+        self._held = self._bytes = 0
+        self._memory = memory
         self._writer = SegmentWriter(path)
 
     def __enter__(self) -> _Scatter:
@@ -116,7 +118,8 @@ class _Scatter:
         for pair in pairs:
             held[function(pair[0]) % count].append(pair)
         self._held += len(pairs)
-        if self._held >= _HELD:
+        self._bytes += size_of(pairs, len(pairs))
+        if self._held >= _HELD or self._bytes > self._memory:
             self._flush()
 
     def add_batch(self, batch: Batch) -> None:
@@ -131,7 +134,8 @@ class _Scatter:
                     self._settle(place)
                     self._batches[place].append(part)
         self._held += len(batch)
-        if self._held >= _HELD:
+        self._bytes += batch.nbytes
+        if self._held >= _HELD or self._bytes > self._memory:
             self._flush()
 
     def _parts_of(self, batch: Batch) -> np.ndarray | None:
@@ -157,4 +161,4 @@ class _Scatter:
                 together = joined(batches) if len(batches) > 1 and batches[0].kind != OBJECT else None
                 self.sections[place].append(self._writer.write([together] if together is not None else batches))
                 self._batches[place] = []
-        self._held = 0
+        self._held = self._bytes = 0

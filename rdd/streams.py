@@ -10,6 +10,7 @@ from itertools import chain, islice
 from typing import Any, NoReturn, Protocol
 
 from .batches import BATCH_ROWS, Batch
+from .running import running_task
 
 #: Elements that are looked at to see of which kind all may be.
 FIRST_ROWS = 16_384
@@ -80,25 +81,41 @@ def parted(elements: Iterable[Any], rows: int = FIRST_ROWS) -> Iterator[Batch | 
     raise failure
 
 
-def gathered(stream: Stream, is_wanted: Callable[[Batch], bool]) -> tuple[list[Batch] | None, Iterator[Any]]:
+def gathered(
+    stream: Stream,
+    is_wanted: Callable[[Batch], bool],
+    shortened: Callable[[list[Batch]], Batch | None] = lambda _: None,
+) -> tuple[list[Batch] | None, Iterator[Any]]:
     """All elements in batches, if all of them are wanted so; otherwise the elements one by one, in Python's order.
+
+    More columns than the running task may hold are not gathered, unless `shortened` makes less of them: the elements
+    are one by one, which can be sorted and grouped in files.
 
     What fails on the way fails when the element is asked for that could not be had, as if nothing had been gathered.
     """
     taken: list[Batch | list[Any]] = []
+    task, size = running_task(), 0
     try:
         for part in stream.parts() if isinstance(stream, Elements) else stream.batches():
             taken.append(part)
+            size += part.nbytes if isinstance(part, Batch) else 0
             if not isinstance(part, Batch) or not is_wanted(part):
                 return None, chain(_objects(taken), stream)
             part.forget()
+            if task is not None and size > task.assignment.memory:
+                short = shortened([each for each in taken if isinstance(each, Batch)])
+                if short is None or 2 * short.nbytes > task.assignment.memory:
+                    return None, chain(_objects(taken), stream)
+                taken, size = [short], short.nbytes
     except Exception as error:
         return None, chain(_objects(taken), map(_fail, [error]))
     return [part for part in taken if isinstance(part, Batch)], iter(())
 
 
 def _objects(parts: list[Batch | list[Any]]) -> Iterator[Any]:
-    return chain.from_iterable(part.objects() if isinstance(part, Batch) else part for part in parts)
+    while parts:  # a part is not held any longer than its elements are needed
+        part = parts.pop(0)
+        yield from part.objects() if isinstance(part, Batch) else part
 
 
 def _fail(error: Exception) -> NoReturn:

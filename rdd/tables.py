@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from .base import Base
-from .batches import BATCH_ROWS, Batch, Kind
-from .lineage import Node
-from .schemas import columns_of, converter, has_unknown, inferred, parsed
+from .batches import BATCH_ROWS, Batch
 from .sources import Given
-from .streams import Batches, Stream
 from .tiers.folding import Collect
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
     from .rdd import RDD
-    from .task import Task
 
 #: Elements that are looked at for the types of columns that begin with nulls.
 _LOOKED_AT = 100
 #: The column of elements that are no rows.
 _VALUE = "value"
+#: The name under which DuckDB finds a partition.
+_INSERTED = "ironlake_rdd_partition"
 
 
 class Tables(Base):
@@ -60,6 +57,10 @@ class Tables(Base):
         >>> sc.parallelize([(1, "fig"), (2, None)]).toDF(["id", "fruit"]).to_pydict()
         {'id': [1, 2], 'fruit': ['fig', None]}
         """
+        import pyarrow as pa
+
+        from .schemas import parsed
+
         given = parsed(schema)
         names = None if given is not None or schema is None else [str(name) for name in schema]
         columns = given if given is not None else self._inferred(names, sampleRatio)
@@ -115,6 +116,8 @@ class Tables(Base):
         >>> sc.parallelize([(1, "fig"), (2, "kiwi")]).toDuckDB(duckdb.connect(), "fruit").fetchall()
         [(1, 'fig'), (2, 'kiwi')]
         """
+        import pyarrow as pa
+
         rows, names = self._rows()
         columns = rows._inferred(names, None)
         quoted = ".".join(f'"{part}"' for part in name.replace('"', '""').split("."))
@@ -141,12 +144,15 @@ class Tables(Base):
         return self.map(_alone), [_VALUE]  # type: ignore[attr-defined]
 
     def _inferred(self, names: list[str] | None, sampleRatio: float | None) -> pa.Schema:
+        from .rows import shown, together
+        from .schemas import has_unknown, inferred
+
         if sampleRatio is not None:
             sampled: Any = self if sampleRatio >= 0.99 else self.sample(False, sampleRatio)  # type: ignore[attr-defined]
             found = sampled.mapPartitions(lambda rows: [inferred(rows, names)]).collect()
             schema = inferred([], names)
             for each in found:
-                schema = _together(schema, each)
+                schema = together(schema, each)
         else:
             rows = self.take(_LOOKED_AT)  # type: ignore[attr-defined]
             if not rows:
@@ -158,12 +164,14 @@ class Tables(Base):
             raise ValueError("toDF: no columns can be inferred from elements without values; pass a schema")
         if has_unknown(schema):
             raise ValueError(
-                f"toDF: the types of some columns cannot be inferred, as their values are null: {_shown(schema)}; pass "
+                f"toDF: the types of some columns cannot be inferred, as their values are null: {shown(schema)}; pass "
                 "a schema, or sampleRatio=1.0 to look at all elements"
             )
         return schema
 
     def _record_batches(self, schema: pa.Schema, splits: Sequence[int]) -> list[pa.RecordBatch]:
+        from .rows import record_batch
+
         parts = self.context.runJob(self, Collect(), list(splits))
         batches = (part if isinstance(part, Batch) else Batch.of(part) for part in parts)
         return [record_batch(batch, schema) for batch in batches if len(batch)]
@@ -200,7 +208,10 @@ class TableReading:
         >>> sc.fromArrow(pyarrow.table({"n": [1, 2], "t": ["a", "b"]})).collect()
         [(1, 'a'), (2, 'b')]
         """
+        import pyarrow as pa
+
         from .rdd import RDD
+        from .rows import batch_of_rows
 
         if isinstance(data, pa.RecordBatch):
             data = pa.Table.from_batches([data])
@@ -248,6 +259,7 @@ class TableReading:
         """
         from ironlake.lakehouse.snapshot import open_snapshot
 
+        from .deltafiles import DeltaFiles
         from .rdd import RDD
 
         snapshot = open_snapshot(path, version, "SparkContext.fromDelta: ")
@@ -261,105 +273,5 @@ class TableReading:
         return RDD(node, self)  # type: ignore[arg-type]
 
 
-class DeltaFiles(Node):
-    """The rows of a version of a Delta table, a partition for each file."""
-
-    operation = "fromDelta"
-
-    def __init__(self, number: int, path: str, version: int, files: int, columns: list[str]) -> None:
-        super().__init__(number, files)
-        self.path, self.version, self.columns = path, version, columns
-
-    def compute(self, split: int, task: Task) -> Stream:
-        return Batches(self._read(split))
-
-    def _read(self, split: int) -> Iterator[Batch]:
-        from ironlake.lakehouse.scan import scan_sql
-        from ironlake.lakehouse.schema import quote_name
-        from ironlake.lakehouse.snapshot import open_snapshot
-        from ironlake.lakehouse.storage import database
-
-        snapshot = open_snapshot(self.path, self.version, "SparkContext.fromDelta: ")
-        names = ", ".join(map(quote_name, self.columns))
-        query = f"SELECT {names} FROM ({scan_sql(snapshot, [split])})"
-        with database().cursor() as cursor:
-            for batch in cursor.sql(query).to_arrow_reader(BATCH_ROWS):
-                yield batch_of_rows(batch)
-
-
-def batch_of_rows(rows: pa.RecordBatch) -> Batch:
-    """The rows of a table as tuples."""
-    typed = [_typed(column) for column in rows.columns]
-    if not typed or any(each is None for each in typed):
-        names = [str(place) for place in range(rows.num_columns)]
-        lists = [column.to_pylist() for column in rows.rename_columns(names).columns]
-        return Batch.of(list(zip(*lists, strict=True)) if lists else [()] * rows.num_rows)
-    kinds = tuple(kind for kind, _ in typed if kind)  # type: ignore[misc]
-    arrays = [array for _, array in typed]  # type: ignore[misc]
-    struct = pa.StructArray.from_arrays(arrays, [str(place) for place in range(len(arrays))])
-    return Batch(("tuple", kinds), struct, rows.num_rows)
-
-
-def _typed(column: pa.Array) -> tuple[Kind, pa.Array] | None:
-    """A column as one of elements of a kind, copied only if it is narrower."""
-    type_ = column.type
-    if pa.types.is_integer(type_) and type_ != pa.uint64():
-        return "int", column.cast(pa.int64())
-    if pa.types.is_float32(type_) or pa.types.is_float64(type_):
-        return "float", column.cast(pa.float64())
-    if pa.types.is_boolean(type_):
-        return "bool", column
-    if pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
-        return "str", column.cast(pa.string())
-    if pa.types.is_binary(type_):
-        return "bytes", column
-    return None
-
-
-def record_batch(batch: Batch, schema: pa.Schema) -> pa.RecordBatch:
-    """Elements as rows of a table.
-
-    Raises
-    ------
-    TypeError
-        A value is not of its column's type.
-    """
-    if batch.kind[0] == "tuple" and len(batch.kind[1]) == len(schema):
-        columns = batch.array.flatten()
-        if all(column.type == field.type for column, field in zip(columns, schema, strict=True)):
-            return pa.record_batch(columns, schema=schema)
-    rows = batch.objects()
-    if any(isinstance(row, tuple | list) and len(row) > len(schema) for row in rows):
-        longest = max(len(row) for row in rows if isinstance(row, tuple | list))
-        raise ValueError(
-            f"toDF: an element has {longest} values; expected {len(schema)} for the columns {_shown(schema)}"
-        )
-    found = [columns_of(row, schema.names) for row in rows]
-    return pa.record_batch([_column(found, field) for field in schema], schema=schema)
-
-
-def _column(rows: list[dict[str, Any]], field: pa.Field) -> pa.Array:
-    convert = converter(field.type)
-    values = [row.get(field.name) for row in rows]
-    try:
-        return pa.array(values if convert is None else map(convert, values), field.type)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError, ArithmeticError) as error:
-        raise TypeError(f"toDF: the column {field.name!r} is of type {field.type}, but {error}") from None
-
-
 def _alone(element: Any) -> tuple[Any]:
     return (element,)
-
-
-def _together(one: pa.Schema, other: pa.Schema) -> pa.Schema:
-    from .schemas import merged
-
-    return pa.schema(list(merged(pa.struct(list(one)), pa.struct(list(other)), "elements")))
-
-
-def _shown(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name} {field.type}" for field in schema)
-
-
-#: The name under which DuckDB finds a partition.
-_INSERTED = "ironlake_rdd_partition"

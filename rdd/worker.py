@@ -12,11 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import numpy as np
+import pyarrow  # noqa: F401
+
+from ironlake.udf.engine import machine  # noqa: F401
 
 from . import addedfiles, context, task  # noqa: F401 - imported once, before workers are forked
 from .failures import described
 from .task import Assignment, Task
-from .tiers import kernels  # noqa: F401
+from .tiers import kernels
+
+#: Numba loads most of itself with the first loop; after this workers have that before they are forked.
+kernels.hash_integers(np.empty(0, np.int64), 1)
 
 #: Stages whose functions a worker keeps.
 _STAGES = 16

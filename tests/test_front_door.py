@@ -59,9 +59,32 @@ def test_functions_are_attributes():
 
 
 def test_heavy_libraries_are_imported_only_when_needed():
-    heavy = {"pyarrow", "deltalake", "rich", "typer", "pandas", "sklearn", "cloudpickle"}
+    heavy = {"numpy", "numba", "duckdb", "pyarrow", "deltalake", "rich", "typer", "pandas", "sklearn", "cloudpickle"}
     output = python("import sys, ironlake; print(*sorted(name for name in sys.modules if '.' not in name))")
     assert not heavy & set(output.split())
+
+
+def test_functions_are_declared_when_the_first_databases_are_opened():
+    output = python(
+        "import duckdb, ironlake, threading\n"
+        "def ask():\n"
+        "    print(duckdb.connect().execute('SELECT fold(7, 5) < 5').fetchone()[0])\n"
+        "threads = [threading.Thread(target=ask) for _ in range(4)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+    )
+    assert output.split() == ["True"] * 4
+
+
+def test_functions_of_users_come_after_those_of_the_package():
+    output = python(
+        "from ironlake.udf.engine import functions, scalar\n"
+        "@scalar\n"
+        "def twice(x: float) -> float:\n"
+        "    return 2 * x\n"
+        "print(*list(functions)[-1:], len(functions) > 50)\n"
+    )
+    assert output.split() == ["twice", "True"]
 
 
 def test_exports_exist():

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-
-from ..batches import Batch, Kind
+from ..batches import LISTS, Batch, Kind
 from .generating import can_fail, compiled, leaves, map_source, shape_of
 from .sharing import State
-from .symbols import Expression, Opaque, Untraceable, Value, input_of
+from .symbols import Expression, Members, Opaque, Text, Untraceable, Value, input_of
 from .tracing import Path, trace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
 
 #: Elements of a batch for which compiling a loop pays.
 LEAST_ROWS = 16_384
 
-TYPES = {"int": np.int64, "float": np.float64, "bool": np.bool_}
+#: The kinds of numbers, with NumPy's names of their types.
+TYPES = {"int": "int64", "float": "float64", "bool": "bool"}
 
 
 def columns_of(batch: Batch) -> list[pa.Array]:
@@ -39,8 +41,11 @@ def _columns(kind: Kind, array: pa.Array) -> Iterator[pa.Array]:
         yield array
 
 
-def arguments_of(kind: Kind, columns: Sequence[pa.Array], first: int = 0) -> Any:
+def arguments_of(kind: Kind, columns: Sequence[pa.Array], first: int = 0, members: int = 0) -> Any:
     """What a function is called with to find out what it does with elements of a kind.
+
+    The inputs are the columns, from number `first` on, and after those for each a number of members of lists and these
+    themselves, of which there are `members`; see `kinds_after`.
 
     Raises
     ------
@@ -52,14 +57,57 @@ def arguments_of(kind: Kind, columns: Sequence[pa.Array], first: int = 0) -> Any
     def argument(kind: Kind) -> Any:
         if isinstance(kind, tuple) and kind[0] == "tuple":
             return tuple(map(argument, kind[1]))
+        if isinstance(kind, tuple) and kind[0] in LISTS and not first:
+            place = next(places)
+            start, width = len(columns) + 2 * place, 2 * len(columns)
+            inner = [_symbol(kind[1], start + 1 + width * number) for number in range(members)]
+            return Members(input_of(place), Value(input_of(start), "int"), inner, kind[0])
         if not isinstance(kind, str) or kind == "object":
             raise Untraceable("its elements are no numbers, texts, or tuples of such")
         place = next(places)
-        if kind in TYPES and columns[place - first].null_count == 0:
-            return Value(input_of(place), kind)
-        return Opaque(input_of(place))
+        if columns[place - first].null_count:
+            return Opaque(input_of(place))
+        return _symbol(kind, place)
 
     return argument(kind)
+
+
+def _symbol(kind: Kind, place: int) -> Any:
+    """What stands for an input without nulls."""
+    if isinstance(kind, str) and kind in TYPES:
+        return Value(input_of(place), kind)
+    return Text(input_of(place)) if kind == "str" else Opaque(input_of(place))
+
+
+def kinds_after(kind: Kind) -> list[Kind]:
+    """The kinds of the inputs: those of the columns, and for each that of a list's length and of its members."""
+    own = kinds_of(kind)
+    return own + [each for column in own for each in ("int", column[1] if column[0] in LISTS else "int")]
+
+
+class WithLengths(Sequence[Any]):
+    """The columns of a batch, and after them the lengths of lists; made when they are asked for."""
+
+    def __init__(self, columns: Sequence[Any]) -> None:
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return 3 * len(self._columns)
+
+    def __getitem__(self, place: Any) -> Any:
+        import pyarrow as pa
+
+        count = len(self._columns)
+        if place < count:
+            return self._columns[place]
+        return self._columns[(place - count) // 2].value_lengths().cast(pa.int64())
+
+
+def has_nulls(column: pa.Array) -> bool:
+    """Whether there are nulls in a column, or in its lists."""
+    import pyarrow as pa
+
+    return bool(column.null_count or (pa.types.is_list(column.type) and column.flatten().null_count))
 
 
 def kinds_of(kind: Kind) -> list[Kind]:
@@ -81,6 +129,8 @@ class Plan:
         What it computes.
     given : numpy.ndarray
         The numbers that it found in its surroundings.
+    kinds : list of Kind
+        Those of the inputs.
     source : str
         The loop, if there is one.
     inputs, outputs : list of int
@@ -90,16 +140,23 @@ class Plan:
     tier: str
     ways: list[Path]
     given: np.ndarray
+    kinds: list[Kind]
     source: str
     inputs: list[int]
     outputs: list[int]
 
     def run(self, batch: Batch) -> tuple[Kind, list[pa.Array]] | None:
         """The kind and the columns of the result; None if Python has to do it."""
-        columns, rows = columns_of(batch), len(batch)
+        return self.run_columns(WithLengths(columns_of(batch)), len(batch))
+
+    def run_columns(self, columns: Sequence[pa.Array], rows: int) -> tuple[Kind, list[pa.Array]] | None:
+        """The same of columns."""
+        import numpy as np
+        import pyarrow as pa
+
         result = self.ways[0].result
         found = leaves(result)
-        kinds = kinds_of(batch.kind)
+        kinds = self.kinds
         made: dict[int, np.ndarray] = {}
         if self.source:
             read = [columns[place].to_numpy(zero_copy_only=False) for place in self.inputs]
@@ -114,7 +171,8 @@ class Plan:
                 out_kinds.append(_type(leaf))
             elif isinstance(leaf, Value | Opaque) and leaf.expression[0] == "in":
                 arrays.append(columns[leaf.expression[1]])
-                out_kinds.append(kinds[leaf.expression[1]])
+                kind = kinds[leaf.expression[1]]
+                out_kinds.append((leaf.name, kind[1]) if isinstance(leaf, Members) else kind)
             else:
                 number = self.given[leaf.expression[1]] if isinstance(leaf, Value) else leaf
                 arrays.append(pa.array(np.full(rows, number, TYPES[_type(leaf)])))
@@ -134,6 +192,8 @@ def _assembled(result: Any, kinds: Iterator[Kind]) -> Kind:
 
 def array_of(kind: Kind, columns: Iterator[pa.Array]) -> pa.Array:
     """The column of elements of a kind from those of its parts."""
+    import pyarrow as pa
+
     if isinstance(kind, tuple) and kind[0] == "tuple":
         parts = [array_of(inner, columns) for inner in kind[1]]
         return pa.StructArray.from_arrays(parts, [str(place) for place in range(len(parts))])
@@ -157,10 +217,25 @@ def plan_of(
     Untraceable
         It is not done on columns; the message says why.
     """
-    columns = columns_of(batch)
-    argument = arguments_of(batch.kind, columns)
+    argument = arguments_of(batch.kind, columns_of(batch))
     found, given = trace(function, chosen(argument), changed=changed)
     ways = [Path(way.decisions, arrange(argument, way.result), way.done) for way in found]
+    return plan_of_ways(ways, given, kinds_after(batch.kind), len(batch))
+
+
+def plan_of_ways(ways: list[Path], given: list[float], kinds: list[Kind], rows: int) -> Plan:
+    """How what a function computes is done on columns of some kinds, of about so many rows.
+
+    Raises
+    ------
+    Untraceable
+        It is not done on columns; the message says why.
+    """
+    import numpy as np
+
+    lists = [leaf.expression for leaf in leaves(ways[0].result) if isinstance(leaf, Members)]
+    if len(set(lists)) < len(lists):
+        raise Untraceable("a list is in its result twice")
     if len({repr_of(shape_of(way.result)) for way in ways}) > 1:
         raise Untraceable("what it returns does not have one type")
     by_way = [leaves(way.result) for way in ways]
@@ -171,8 +246,8 @@ def plan_of(
     ]
     checked = [expression for way in ways for expression in way.done if can_fail(expression)]
     if not outputs and not checked:
-        return Plan("T0", ways, np.array(given, np.float64), "", [], [])
-    if not is_worth_compiling(len(batch), ways):
+        return Plan("T0", ways, np.array(given, np.float64), kinds, "", [], [])
+    if not is_worth_compiling(rows, ways):
         raise Untraceable("its elements are too few to compile it")
     inputs = sorted(
         set().union(
@@ -181,7 +256,7 @@ def plan_of(
         )
     )
     source = map_source(ways, inputs, outputs)
-    return Plan("T1", ways, np.array(given, np.float64), source, inputs, outputs)
+    return Plan("T1", ways, np.array(given, np.float64), kinds, source, inputs, outputs)
 
 
 def is_worth_compiling(rows: int, ways: Sequence[Path]) -> bool:

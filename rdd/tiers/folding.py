@@ -8,15 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from ..batches import Batch
 from ..streams import Batches, Elements, Stream
 from . import verifying
 from .columns import arguments_of, array_of, columns_of, is_worth_compiling
 from .generating import compiled, fold_source, leaves, shape_of
-from .grouping import joined
+from .grouping import grouped, joined
 from .symbols import Untraceable, Value
 from .tracing import trace
 
@@ -48,6 +45,35 @@ class Count:
         return [sum(map(len, stream.batches()))]
 
 
+class CountEach:
+    """How often each element is there, elements as they first come."""
+
+    def __call__(self, elements: Iterable[Any]) -> list[dict[Any, int]]:
+        return [_counted({}, elements)]
+
+    def of_stream(self, stream: Stream) -> list[dict[Any, int]]:
+        """The same of a stream."""
+        counts: dict[Any, int] = {}
+        for part in stream.parts() if isinstance(stream, Elements) else stream.batches():
+            if not isinstance(part, Batch):
+                _counted(counts, part)
+            elif part.is_small or part.kind not in ("int", "str") or part.array.null_count:
+                _counted(counts, part.objects())
+            else:
+                import numpy as np
+
+                groups, keys = grouped(part.kind, part.array)
+                for key, count in zip(keys.to_pylist(), np.bincount(groups).tolist(), strict=True):
+                    counts[key] = counts.get(key, 0) + count
+        return [counts]
+
+
+def _counted(counts: dict[Any, int], elements: Iterable[Any]) -> dict[Any, int]:
+    for element in elements:
+        counts[element] = counts.get(element, 0) + 1
+    return counts
+
+
 class Sum:
     """The sum of the elements."""
 
@@ -73,7 +99,7 @@ def _added(total: Any, batch: Batch) -> Any:
     """A total and the elements of a batch; None if Python has to add them."""
     if not len(batch):
         return total
-    if batch.array.null_count:
+    if batch.is_small or batch.array.null_count:
         return None
     if batch.kind == "int" and type(total) is int:
         values = batch.array.to_numpy()
@@ -109,6 +135,11 @@ class Reduce:
 
 def folded(batches: list[Batch], function: Callable[[Any, Any], Any]) -> Batch | None:
     """All elements put together, as a batch of one; None if Python has to do it."""
+    import numpy as np
+    import pyarrow as pa
+
+    if any(batch.is_small for batch in batches):
+        return None
     batch = joined(batches)
     if batch is None or not len(batch):
         return None

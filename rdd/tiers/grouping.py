@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from ..batches import Batch, Kind
 from ..hashing import portable_hash
@@ -16,6 +13,10 @@ from .columns import arguments_of, array_of, columns_of
 from .generating import compiled, fold_source, leaves, shape_of
 from .symbols import Untraceable, Value
 from .tracing import Path, trace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
 
 #: Pairs for which compiled loops pay.
 LEAST_PAIRS = 4096
@@ -28,11 +29,13 @@ def is_keyed(kind: Kind) -> bool:
 
 def parts_of(batch: Batch, partitions: int) -> np.ndarray | None:
     """The partition of each pair by PySpark's hash of its key; None if Python has to tell."""
-    if not is_keyed(batch.kind) or len(batch) < LEAST_PAIRS:
+    if batch.is_small or not is_keyed(batch.kind) or len(batch) < LEAST_PAIRS:
         return None
     keys = batch.array.field(0)
     if keys.null_count:
         return None
+    import numpy as np
+
     from . import kernels
 
     if batch.kind[1][0] == "int":
@@ -47,6 +50,8 @@ def parts_of(batch: Batch, partitions: int) -> np.ndarray | None:
 
 def scattered(batch: Batch, parts: np.ndarray, partitions: int) -> list[Batch | None]:
     """The pairs of each partition."""
+    import pyarrow as pa
+
     from . import kernels
 
     order, starts = kernels.order_by_part(parts, partitions)
@@ -61,6 +66,8 @@ def joined(batches: Sequence[Batch]) -> Batch | None:
     """Batches of one kind as one; None if they differ, or hold what loops do not know."""
     if not batches or len({repr(batch.kind) for batch in batches}) > 1:
         return None
+    import pyarrow as pa
+
     array = batches[0].array if len(batches) == 1 else pa.concat_arrays([batch.array for batch in batches])
     return Batch(batches[0].kind, array, sum(map(len, batches)))
 
@@ -82,6 +89,8 @@ class Reducible:
 
     def __call__(self, batch: Batch) -> bool:
         """Whether it is one, of the kind of those before it."""
+        if batch.is_small:
+            return False
         if self._kind is None and is_keyed(batch.kind) and len(batch) >= self._least:
             try:
                 _fold_ways(self._function, batch.kind[1][1], columns_of(batch)[1:])
@@ -112,6 +121,9 @@ def _fold_ways(
 
 def reduced(batches: Sequence[Batch], function: Callable[[Any, Any], Any]) -> Batch | None:
     """The values of each key put together from left to right, keys as they first come; None if Python has to do it."""
+    import numpy as np
+    import pyarrow as pa
+
     batch = joined(batches)
     if batch is None or not is_keyed(batch.kind) or len(batch) < LEAST_PAIRS:
         return None
@@ -139,6 +151,22 @@ def reduced(batches: Sequence[Batch], function: Callable[[Any, Any], Any]) -> Ba
     return made
 
 
+def group_batches(batches: Sequence[Batch]) -> Batch | None:
+    """The values of each key in their order, keys as they first come; None if Python has to do it."""
+    import pyarrow as pa
+
+    from . import kernels
+
+    batch = joined(batches)
+    if batch is None or not is_keyed(batch.kind) or len(batch) < LEAST_PAIRS or batch.array.field(0).null_count:
+        return None
+    groups, keys = grouped(batch.kind[1][0], batch.array.field(0))
+    order, starts = kernels.order_by_part(groups, len(keys))
+    values = pa.ListArray.from_arrays(pa.array(starts.astype("int32")), batch.array.field(1).take(pa.array(order)))
+    kind = ("tuple", (batch.kind[1][0], ("grouped", batch.kind[1][1])))
+    return Batch(kind, pa.StructArray.from_arrays([keys, values], ["0", "1"]), len(keys))
+
+
 def in_python(pairs: Iterable[tuple[Any, Any]], function: Callable[[Any, Any], Any]) -> dict[Any, Any]:
     """The values of each key put together from left to right, keys as they first come."""
     values: dict[Any, Any] = {}
@@ -150,6 +178,8 @@ def in_python(pairs: Iterable[tuple[Any, Any]], function: Callable[[Any, Any], A
 def grouped(kind: str, keys: pa.Array) -> tuple[np.ndarray, pa.Array]:
     """The group of each key, and the keys of the groups as they first come."""
     if kind == "int":
+        import pyarrow as pa
+
         from . import kernels
 
         groups, first = kernels.group_integers(keys.to_numpy())

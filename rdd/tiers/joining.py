@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pyarrow as pa
-
 from ..batches import Batch
 from .grouping import LEAST_PAIRS, grouped, is_keyed, joined
 
@@ -20,6 +18,8 @@ def join_batches(left: Sequence[Batch], right: Sequence[Batch]) -> Batch | None:
     one, other = ours.array.field(0), theirs.array.field(0)
     if one.null_count or other.null_count:
         return None
+    import pyarrow as pa
+
     from . import kernels
 
     groups, keys = grouped(ours.kind[1][0], pa.concat_arrays([one, other]))

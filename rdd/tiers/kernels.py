@@ -184,6 +184,67 @@ def order_integers(keys: Any) -> Any:
 
 
 @_jit
+def split(offsets: Any, content: Any, separator: Any) -> Any:
+    """Where the words of texts in UTF-8 begin and end, and how many each text has; without separator at white space.
+
+    Texts from the first on that has a character which may be white space that is no ASCII are left out.
+    """
+    count = 0
+    starts, ends = np.empty(0, np.int64), np.empty(0, np.int64)
+    counts = np.zeros(len(offsets) - 1, np.int64)
+    for is_counting in (True, False):
+        if not is_counting:
+            starts, ends = np.empty(count, np.int64), np.empty(count, np.int64)
+        count = 0
+        for row in range(len(counts)):
+            before, begin = count, offsets[row]
+            place, end = begin, offsets[row + 1]
+            while place < end:
+                byte = content[place]
+                length = 0
+                if len(separator):
+                    if byte == separator[0] and place + len(separator) <= end:
+                        length = len(separator)
+                        for other in range(1, length):
+                            if content[place + other] != separator[other]:
+                                length = 0
+                                break
+                elif byte == 32 or 9 <= byte <= 13 or 28 <= byte <= 31:
+                    length = 1
+                elif byte == 0xC2 or byte == 0xE1 or byte == 0xE2 or byte == 0xE3:
+                    return starts[:0], ends[:0], counts[:0]
+                if length:
+                    if len(separator) or place > begin:
+                        if not is_counting:
+                            starts[count], ends[count] = begin, place
+                        count += 1
+                    place += length
+                    begin = place
+                else:
+                    place += 1
+            if len(separator) or end > begin:
+                if not is_counting:
+                    starts[count], ends[count] = begin, end
+                count += 1
+            counts[row] = count - before
+    return starts, ends, counts
+
+
+@_jit
+def gather(starts: Any, ends: Any, content: Any) -> Any:
+    """Parts of bytes, one after the other, and where each begins."""
+    offsets = np.zeros(len(starts) + 1, np.int32)
+    for row in range(len(starts)):
+        offsets[row + 1] = offsets[row] + ends[row] - starts[row]
+    found = np.empty(offsets[len(starts)], np.uint8)
+    for row in range(len(starts)):
+        shift = offsets[row] - starts[row]
+        for place in range(starts[row], ends[row]):
+            found[place + shift] = content[place]
+    return offsets, found
+
+
+@_jit
 def matches(left_order: Any, left_starts: Any, right_order: Any, right_starts: Any) -> Any:
     """The rows of both sides that make a pair, group by group."""
     groups = len(left_starts) - 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from ..batches import Batch, Kind
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: Pairs for which columns pay.
 LEAST_PAIRS = 2048
@@ -18,8 +20,10 @@ def has_order(kind: Kind) -> bool:
 
 def is_sortable(batch: Batch) -> bool:
     """Whether elements are pairs with keys that columns can order as Python does: integers, or floats without NaN."""
-    if not has_order(batch.kind) or len(batch) < LEAST_PAIRS or batch.array.field(0).null_count:
+    if batch.is_small or not has_order(batch.kind) or len(batch) < LEAST_PAIRS or batch.array.field(0).null_count:
         return False
+    import numpy as np
+
     return batch.kind[1][0] == "int" or not bool(np.isnan(sort_keys(batch)).any())
 
 
@@ -30,6 +34,9 @@ def sort_keys(batch: Batch) -> np.ndarray:
 
 def sort_batch(batch: Batch, ascending: bool) -> Batch:
     """The pairs in the order of their keys; equal keys stay in their order, in either direction."""
+    import numpy as np
+    import pyarrow as pa
+
     keys = sort_keys(batch)
     if keys.dtype == np.int64:
         from .kernels import order_integers

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from .symbols import Opaque, Untraceable, Value, as_float, as_int, as_value, operation
+from .symbols import Members, Opaque, Text, Untraceable, Value, as_float, as_int, as_value, operation
 
 #: Functions of `math` whose results are Python's, bit for bit, where their checks hold.
 _MATH = ("exp", "log", "sqrt", "sin", "cos", "tan", "tanh", "atan", "fabs", "floor", "ceil")
@@ -58,6 +58,20 @@ def _int(value: Any = 0, *more: Any) -> Any:
 
 def _float(value: Any = 0.0) -> Any:
     return as_float(value) if isinstance(value, Value) else float(value)
+
+
+def _len(thing: Any) -> Any:
+    return thing.length if isinstance(thing, Members) else len(thing)
+
+
+def _list(thing: Any = ()) -> Any:
+    return thing.as_list() if isinstance(thing, Members) else list(thing)
+
+
+def _split(text: Any, *arguments: Any) -> Any:
+    if not isinstance(text, Text):
+        raise Untraceable("it splits something that is no text")
+    return text.split(*arguments)
 
 
 def _bool(value: Any = False) -> Any:
@@ -117,13 +131,16 @@ def _isinstance(thing: Any, types_: Any) -> bool:
 
 
 STANDING_IN: dict[Any, Any] = {
-    int: _int, float: _float, bool: _bool, sum: _sum, isinstance: _isinstance, math: _Math(),
+    int: _int, float: _float, bool: _bool, len: _len, list: _list, str.split: _split, sum: _sum,
+    isinstance: _isinstance, math: _Math(),
     min: _least(operator.lt, min), max: _least(operator.gt, max),
     **{
         found: getattr(_Math(), name) for name, found in vars(math).items() if callable(found) and name[0] != "_"
     },
 }  # fmt: skip
 PURE = {
-    abs, len, range, zip, enumerate, tuple, list, all, any, reversed, round, divmod, pow, map, filter,
+    abs, range, zip, enumerate, tuple, all, any, reversed, round, divmod, pow, map, filter,
     operator.itemgetter, operator.add, operator.sub, operator.mul, operator.truediv, operator.neg,
 }  # fmt: skip
+#: What makes one thing of many; not called where loops go through lists of unknown length.
+GATHERING = {sum, min, max, zip, enumerate, tuple, list, all, any, reversed, map, filter, range, isinstance}

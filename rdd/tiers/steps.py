@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-import pyarrow as pa
-
 from ..batches import Batch, Kind
 from ..streams import Elements, Stream, parted
 from . import verifying
-from .columns import TYPES, Plan, array_of, columns_of, plan_of
+from .columns import TYPES, Plan, array_of, columns_of, has_nulls, plan_of
+from .flattening import FlatPlan, flat_plan_of
 from .sharing import State
 from .symbols import Untraceable
 
@@ -42,6 +41,7 @@ def _keyed(argument: Any, result: Any) -> Any:
 TIERED: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "map": (_itself, _result), "filter": (_itself, _result),
     "mapValues": (_value, _with_key), "keyBy": (_itself, _keyed),
+    "flatMap": (_itself, _result), "flatMapValues": (_value, _with_key),
 }  # fmt: skip
 
 
@@ -51,7 +51,7 @@ class Step:
     Parameters
     ----------
     operation : str
-        ``map``, ``filter``, ``mapValues`` or ``keyBy``.
+        ``map``, ``filter``, ``mapValues``, ``keyBy``, ``flatMap`` or ``flatMapValues``.
     user : callable
         The user's function.
     python : callable
@@ -72,14 +72,18 @@ class Step:
     ) -> None:
         self._changed = changed
         self._operation, self._user, self._python, self.report = operation, user, python, report
-        self._plan: Plan | None = None
+        self._plan: Plan | FlatPlan | None = None
         self._kind: Kind | None = None
 
     def prepare(self, first: Batch) -> bool:
         """Look at the first batch: whether batches like it are done on columns."""
+        if first.is_small:
+            self.report("T2", "its elements are too few to compile it")
+            return False
         self._kind = first.kind
         try:
-            self._plan = plan_of(self._user, first, *TIERED[self._operation], self._changed)
+            make = flat_plan_of if self._operation.startswith("flat") else plan_of
+            self._plan = make(self._user, first, *TIERED[self._operation], self._changed)
         except Untraceable as error:
             self.report("T2", str(error))
             return False
@@ -92,15 +96,17 @@ class Step:
 
     def run(self, batch: Batch) -> Batch | None:
         """The operation on columns; None if Python has to do it."""
-        if self._plan is None or batch.kind != self._kind or any(each.null_count for each in columns_of(batch)):
+        if self._plan is None or batch.kind != self._kind or any(map(has_nulls, columns_of(batch))):
             return None
         found = self._plan.run(batch)
         if found is None:
             return None
         kind, arrays = found
         if self._operation != "filter":
-            made = Batch(kind, array_of(kind, iter(arrays)), len(batch))
+            made = Batch(kind, array_of(kind, iter(arrays)), len(arrays[0]))
         elif kind in TYPES:
+            import pyarrow as pa
+
             mask = arrays[0].to_numpy(zero_copy_only=False) != 0
             chosen = batch.array.filter(pa.array(mask))
             made = Batch(batch.kind, chosen, len(chosen))

@@ -5,6 +5,8 @@ Operations are those of Python, with its types: `/` of integers is a float, `+` 
 
 from __future__ import annotations
 
+import dis
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -176,6 +178,65 @@ class Opaque:
 
     def __getattr__(self, name: str) -> Any:
         raise Untraceable(f"it asks a text for {name!r}")
+
+
+class Words:
+    """The words of a text.
+
+    Attributes
+    ----------
+    place : int
+        The column of the text.
+    separator : str or None
+        What stands between them; None is white space.
+    """
+
+    def __init__(self, place: int, separator: str | None) -> None:
+        self.place, self.separator = place, separator
+
+
+class Text(Opaque):
+    """A text, which can be passed on and split into words."""
+
+    __slots__ = ()
+
+    def split(self, sep: Any = None, maxsplit: Any = -1) -> Words:
+        if not (sep is None or (type(sep) is str and sep)) or maxsplit != -1:
+            raise Untraceable("it splits a text in a way that is not known")
+        return Words(self.expression[1], sep)
+
+
+class Members(Opaque):
+    """A list, which can be passed on, and whose members a loop goes through where results are one for each.
+
+    Attributes
+    ----------
+    length : Value
+        How many members there are.
+    members : list of Value and Opaque
+        What stands for members: as many as the list of this call has.
+    name : str
+        ``list``, or ``grouped`` for the values of a key.
+    """
+
+    __slots__ = ("length", "members", "name")
+
+    def __init__(self, expression: Expression, length: Value, members: list[Any], name: str) -> None:
+        super().__init__(expression)
+        self.length, self.members, self.name = length, members, name
+
+    def as_list(self) -> Members:
+        """The same as a list."""
+        return Members(self.expression, self.length, self.members, "list")
+
+    def __bool__(self) -> bool:
+        return bool(self.length)
+
+    def __iter__(self) -> Iterator[Any]:
+        frame = sys._getframe(1)
+        if not self.members or frame.f_code.co_code[frame.f_lasti] != dis.opmap["GET_ITER"]:
+            raise Untraceable("it goes through a list")  # and what comes of its members is one thing
+        return iter(self.members)
 
 
 def as_value(thing: Any) -> Value:

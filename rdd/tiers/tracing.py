@@ -20,8 +20,8 @@ from typing import Any
 
 from ..broadcast import InTask
 from .sharing import State
-from .standins import PURE, STANDING_IN
-from .symbols import LARGE, Exploration, Expression, Opaque, Untraceable, Value, current, given_of
+from .standins import GATHERING, PURE, STANDING_IN
+from .symbols import LARGE, Exploration, Expression, Members, Opaque, Untraceable, Value, Words, current, given_of
 
 #: The most paths through a function with conditions.
 _MOST_PATHS = 16
@@ -73,10 +73,13 @@ class Given:
     ----------
     numbers : list of float
         The numbers.
+    is_flat, has_lists : bool
+        Whether the function has many results, and whether it is given lists.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_flat: bool = False, has_lists: bool = False) -> None:
         self.numbers: list[float] = []
+        self.is_flat, self.has_lists = is_flat, has_lists
 
     def value(self, number: float) -> Value:
         """The value that stands for one more number."""
@@ -89,6 +92,8 @@ class Given:
 def _copy(function: Any, seen: dict[int, Any], given: Given, changed: frozenset[State]) -> Any:
     """A function that refers to what stands in for builtins and `math`, and to nothing that could have an effect."""
     try:
+        if given.is_flat and given.has_lists and function in GATHERING:
+            _refused(function)
         if function in STANDING_IN:
             return STANDING_IN[function]
         if function in PURE:
@@ -113,7 +118,7 @@ def _copy(function: Any, seen: dict[int, Any], given: Given, changed: frozenset[
         raise Untraceable("it calls itself")
     seen = {**seen, id(function): function}
     code = function.__code__
-    for each in _codes(code):
+    for each in codes_of(code):
         names = {
             name
             for name, argument in _writes(each)
@@ -121,14 +126,14 @@ def _copy(function: Any, seen: dict[int, Any], given: Given, changed: frozenset[
         }
         if "IS_OP" in names:
             raise Untraceable("it asks whether two things are one object")
-        if writes := names & (_WRITES - ({"MAKE_CELL"} if each is not code or _codes(code)[1:] else set())):
+        if writes := names & (_WRITES - ({"MAKE_CELL"} if each is not code or codes_of(code)[1:] else set())):
             raise Untraceable(f"its code does more than compute ({', '.join(sorted(writes))})")
         if each.co_flags & (0x80 | 0x200):
             raise Untraceable("it is a coroutine")
-    if code.co_flags & 0x20:
+    if code.co_flags & 0x20 and not given.is_flat:
         raise Untraceable("it is a generator")
     copied: dict[str, Any] = {"__builtins__": {}}
-    for name in {name for each in _codes(code) for name in each.co_names}:
+    for name in {name for each in codes_of(code) for name in each.co_names}:
         found = function.__globals__.get(name, getattr(builtins, name, copied))
         if found is not copied:
             if (id(function.__globals__), name) in changed:
@@ -163,16 +168,18 @@ def _refused(thing: Any) -> Any:
     raise Untraceable(f"it refers to {name!r}")
 
 
-def _codes(code: types.CodeType) -> list[types.CodeType]:
+def codes_of(code: types.CodeType) -> list[types.CodeType]:
     """Some code, and that of the functions and comprehensions in it."""
-    inner = [each for constant in code.co_consts if isinstance(constant, types.CodeType) for each in _codes(constant)]
+    inner = [each for constant in code.co_consts if isinstance(constant, types.CodeType) for each in codes_of(constant)]
     return [code, *inner]
 
 
 def trace(
-    function: Callable[..., Any], *arguments: Any, changed: frozenset[State] = frozenset()
+    function: Callable[..., Any], *arguments: Any, changed: frozenset[State] = frozenset(), is_flat: bool = False
 ) -> tuple[list[Path], list[float]]:
     """All ways through a function, for arguments that are values, things to pass on, and tuples of such.
+
+    With `is_flat` the function has many results: a way's result is a tuple of them, or the words of a text.
 
     Returns
     -------
@@ -184,7 +191,7 @@ def trace(
     Untraceable
         It does something that cannot be noted.
     """
-    given = Given()
+    given = Given(is_flat, any(map(_has_lists, arguments)))
     copied = _copy(function, {}, given, changed)
     exploration = Exploration()
     before = getattr(current, "exploration", None)
@@ -195,13 +202,16 @@ def trace(
             exploration.place, exploration.decisions, exploration.done = 0, [], []
             try:
                 result = copied(*arguments)
+                if is_flat and not isinstance(result, Words):
+                    result = _listed(result)
             except Untraceable:
                 raise
             except Exception as error:
                 raise Untraceable(
                     f"it fails when it is called with numbers that are not known ({type(error).__name__})"
                 ) from None
-            _check(result)
+            for each in result if is_flat and not isinstance(result, Words) else (() if is_flat else (result,)):
+                _check(each)
             paths.append(Path(tuple(exploration.decisions), result, tuple(exploration.done)))
             answers = exploration.answers
             while answers and not answers[-1]:
@@ -214,6 +224,24 @@ def trace(
     finally:
         if before is not None:
             current.exploration = before
+
+
+def _has_lists(argument: Any) -> bool:
+    if isinstance(argument, tuple):
+        return any(map(_has_lists, argument))
+    return isinstance(argument, Members)
+
+
+def _listed(result: Any) -> tuple[Any, ...]:
+    """The results of a function that has many."""
+    if isinstance(result, Members):
+        return tuple(result.members)
+    if not isinstance(result, tuple | list | types.GeneratorType):
+        raise Untraceable(f"it returns a {type(result).__name__}")
+    found = tuple(result)
+    if any(map(_has_lists, found)):
+        raise Untraceable("a list is in several of its results")
+    return found
 
 
 def _check(result: Any) -> None:

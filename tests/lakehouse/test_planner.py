@@ -203,7 +203,7 @@ def test_without_pushdown(con):
 
 
 def test_a_duckdb_that_tells_no_filters(lake, con, monkeypatch):
-    monkeypatch.setattr(planner, "supported", lambda: False)
+    monkeypatch.setattr(planner.supported, "filters", lambda: False)
     assert "ironlake_filters" not in ironlake.lake_view_sql(str(lake.root / "t"))
     assert con.sql("SELECT count(*) FROM t WHERE i < 50").fetchall() == [(50,)]
 

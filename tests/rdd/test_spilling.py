@@ -54,3 +54,29 @@ def test_spilling_changes_nothing(sc: SparkContext, name: str, keys: int) -> Non
     if keys > 50 or name not in ("reduceByKey", "combineByKey"):  # few sums are small
         assert any(row["spill_disk_bytes"] > 0 and row["spill_mem_bytes"] > 50_000 for row in rows)
     assert not list(sc._folder.rglob("spill-*"))
+
+
+COLUMNS = {
+    "sortByKey": lambda rdd: rdd.sortByKey(True, 2),
+    "reduceByKey": lambda rdd: rdd.reduceByKey(lambda a, b: a * 0.5 + b),
+    "groupByKey": lambda rdd: rdd.groupByKey().mapValues(list),
+    "join": lambda rdd: rdd.join(rdd.reduceByKey(lambda a, b: a), 2),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_columns_are_held_in_as_little_memory(sc: SparkContext, name: str) -> None:
+    chosen = random.Random(4)
+    rdd = sc.parallelize([(chosen.randrange(9000), chosen.random()) for _ in range(30_000)], 2)
+    results, spilled, tiers = [], [], []
+    for memory in (512 << 20, 300_000, 150_000, 20_000):
+        sc._scheduler.task_memory = memory
+        before = sc.events().num_rows
+        results.append(repr(COLUMNS[name](rdd).collect()))
+        rows = sc.events().slice(before)
+        spilled.append(sum(filter(None, rows.column("spill_disk_bytes").to_pylist())))
+        tiers.append(rows.column("tier").to_pylist())
+    assert set(results) == {results[0]}
+    assert "T1" in tiers[0]
+    assert spilled == sorted(spilled)
+    assert spilled[0] == 0 < spilled[-1]

@@ -15,13 +15,7 @@ try:
     import ironlake
 except ImportError:
     sys.path.insert(0, str(HERE.parent.parent))
-    import ironlake
-
-if "connect" not in vars(ironlake):  # a bare namespace that stands in for the package during development
-    import ironlake.udf.tasks
-    from ironlake.udf import engine
-
-    engine.install()
+    import ironlake  # noqa: F401
 
 
 def run_script(code: str, timeout: int = 240) -> subprocess.CompletedProcess:

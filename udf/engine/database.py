@@ -3,7 +3,7 @@
 The stable C API has no way from a running function to a second connection on the same database. DuckDB does hand
 every database it opens to a callback of the static-extension contract; with that address and DuckDB's exported
 ``Connection`` constructor a connection lives exactly as long as it is used. Where a build of DuckDB does not export
-the constructor, `supported` is False: functions declared later reach only databases opened later, and table
+the constructor, `supported.connections` is False: functions declared later reach only databases opened later, and table
 functions cannot run queries; everything else works.
 """
 
@@ -12,40 +12,24 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import re
-import threading
 from collections.abc import Generator, Iterator
 from ctypes import CFUNCTYPE, c_int64, c_void_p
 from typing import TYPE_CHECKING
 
-from . import capi, machine
+from . import capi, machine, supported
 from .sqltypes import SqlType
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_CONSTRUCTOR = "_ZN6duckdb10ConnectionC1ERNS_16DatabaseInstanceE"
-_DESTRUCTOR = "_ZN6duckdb10ConnectionD1Ev"
 _CONNECTION_BYTES = 4096  # far more than the object needs
 
-_opening = threading.local()
 #: one cell a database: its address, set to 0 by native code when DuckDB destroys it.
 _cells: list[c_int64] = []
 
 
-def supported() -> bool:
-    """Whether this build of DuckDB lets us connect to a database by its address."""
-    return all(hasattr(capi.library, symbol) for symbol in (_CONSTRUCTOR, _DESTRUCTOR))
-
-
-@CFUNCTYPE(None, c_void_p)
-def opening(instance: int) -> None:
-    """DuckDB opens a database; on the same thread it loads the extension next."""
-    _opening.instance = instance
-
-
-def opened(connection: c_void_p) -> c_int64:
-    """The cell of the database that is loading the extension."""
-    instance = _opening.__dict__.pop("instance", 0)
+def opened(connection: c_void_p, instance: int) -> c_int64:
+    """The cell of the database that is loading the extension, of which `instance` is the address, 0 if unknown."""
     _cells[:] = [cell for cell in _cells if cell.value]
     cell = c_int64(instance)
     machine.keep(cell)
@@ -85,14 +69,14 @@ def connect(cell: c_int64) -> Iterator[c_void_p]:
     RuntimeError
         If the database is closed, or this build of DuckDB does not let us connect.
     """
-    if not supported() or not cell.value:
+    if not supported.connections() or not cell.value:
         raise RuntimeError("no second connection to this database can be opened")
     memory = ctypes.create_string_buffer(_CONNECTION_BYTES)
-    getattr(capi.library, _CONSTRUCTOR)(c_void_p(ctypes.addressof(memory)), c_void_p(cell.value))
+    getattr(capi.library, supported.CONSTRUCTOR)(c_void_p(ctypes.addressof(memory)), c_void_p(cell.value))
     try:
         yield c_void_p(ctypes.addressof(memory))
     finally:
-        getattr(capi.library, _DESTRUCTOR)(c_void_p(ctypes.addressof(memory)))
+        getattr(capi.library, supported.DESTRUCTOR)(c_void_p(ctypes.addressof(memory)))
 
 
 def newest_cell() -> c_int64:

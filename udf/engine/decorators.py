@@ -27,7 +27,7 @@ def _decorator(declare: Callable[..., Declaration], documentation: str) -> Calla
     return decorator
 
 
-aggregate = _decorator(
+aggregate: Callable[..., Any] = _decorator(
     aggregates.declare,
     """Declare an aggregate function: a class with typed state and update, merge and finish methods.
 
@@ -48,7 +48,7 @@ aggregate = _decorator(
     ...     def finish(self) -> float: return self.value
     """,
 )
-scalar = _decorator(
+scalar: Callable[..., Any] = _decorator(
     scalars.declare,
     """Declare a scalar function: compiled row by row, or Python over NumPy or Arrow columns.
 
@@ -61,7 +61,7 @@ scalar = _decorator(
     ...     return max(x, 0.0)
     """,
 )
-relation = _decorator(
+relation: Callable[..., Any] = _decorator(
     relations.declare,
     """Declare a relation function: all rows of a group as Arrow columns into plain Python, one value out.
 
@@ -74,7 +74,7 @@ relation = _decorator(
     ...     return float(np.polyfit(x.to_numpy(), y.to_numpy(), 1)[0])
     """,
 )
-table = _decorator(
+table: Callable[..., Any] = _decorator(
     tables.declare,
     """Declare a table function: constants in, a table or a stream of record batches out.
 

@@ -1,7 +1,7 @@
 """The static extension: every database opened after ``import ironlake`` gets the declared functions.
 
-DuckDB calls `_load` while it opens a database; the functions then stand in its system catalog. A function declared
-later, in a notebook cell say, is added to the databases that are still open (see `database`).
+DuckDB calls `entry`, and that `load`, while it opens a database; the functions then stand in its system catalog. A
+function declared later, in a notebook cell say, is added to the databases that are still open (see `database`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import ctypes
 import threading
 import warnings
 from collections.abc import Callable
-from ctypes import CFUNCTYPE, POINTER, c_bool, c_char_p, c_int32, c_int64, c_uint32, c_void_p
+from ctypes import c_int64, c_void_p
 from typing import Any
 
-from . import capi, database, filters, machine, tables
+from . import capi, database, entry, machine, tables
 from .declaration import Declaration
 from .overload import Overload, install_symbols
 
@@ -25,101 +25,37 @@ functions: dict[str, Callable[..., Any]] = {}
 _overloads: dict[str, list[Overload]] = {}
 #: database -> addresses of the overloads it knows.
 _known: dict[int, set[int]] = {}
-_installed = False
 #: What is known of open databases changes on one thread at a time; several may open one at once.
 _loading = threading.RLock()
 
 
-class _Descriptor(ctypes.Structure):
-    """``duckdb_extension_descriptor``: how something linked into the process describes itself to DuckDB."""
+def load(handle: int, instance: int) -> None:
+    """Register all functions in a database that is being opened.
 
-    _fields_ = [
-        ("version", c_uint32),
-        ("set_error", c_void_p),
-        ("internal", c_void_p),
-        ("name", c_char_p),
-        ("extension_version", c_char_p),
-        ("api_version", c_char_p),
-        ("entry_cpp", c_void_p),
-        ("entry_capi_v1", c_void_p),
-        ("entry_capi_v2", c_void_p),
-        ("database_callback", c_void_p),
-    ]
+    Parameters
+    ----------
+    handle : int
+        The database, as the C API has it.
+    instance : int
+        Its address; 0 where nobody told.
 
-
-class _Access(ctypes.Structure):
-    """``duckdb_extension_access``: what DuckDB lends to an extension while it loads."""
-
-    _fields_ = [
-        ("set_error", CFUNCTYPE(None, c_void_p, c_char_p)),
-        ("get_database", CFUNCTYPE(c_void_p, c_void_p)),
-        ("get_api", c_void_p),
-    ]
-
-
-@CFUNCTYPE(c_bool, c_void_p, POINTER(_Access))
-def _load(info: int, access: Any) -> bool:
+    Raises
+    ------
+    RuntimeError, ValueError
+        DuckDB refuses.
+    """
     connection = c_void_p()
     try:
-        if capi.connect(access.contents.get_database(info), ctypes.byref(connection)) != 0:
+        if capi.connect(handle, ctypes.byref(connection)) != 0:
             raise RuntimeError("no connection to the database that is being opened")
         with _loading:
-            cell = database.opened(connection)
+            cell = database.opened(connection, instance)
             _known.pop(cell.value or 0, None)
             tables.forget(cell)
             for declaration in list(declarations.values()):
                 _register(connection, cell, declaration)
-    except BaseException as error:  # the C boundary: DuckDB reports it to whoever opens the database
-        access.contents.set_error(info, str(error).encode())
-        return False
     finally:
         capi.disconnect(ctypes.byref(connection))
-    return True
-
-
-@CFUNCTYPE(c_int32, POINTER(_Descriptor))
-def _describe(pointer: Any) -> int:
-    from ironlake import __version__
-
-    descriptor = pointer.contents
-    descriptor.version = 1  # of the layout
-    descriptor.name, descriptor.extension_version = b"ironlake", __version__.encode()
-    descriptor.api_version = b"v1.2.0"
-    descriptor.entry_capi_v1 = capi.address(_load)
-    return 0
-
-
-@CFUNCTYPE(c_int32, POINTER(_Descriptor))
-def _describe_callback(pointer: Any) -> int:
-    descriptor = pointer.contents
-    descriptor.version, descriptor.name = 2, b"ironlake_databases"
-    descriptor.database_callback = capi.address(database.opening)
-    return 0
-
-
-@CFUNCTYPE(c_int32, POINTER(_Descriptor))
-def _describe_filters(pointer: Any) -> int:
-    from ironlake import __version__
-
-    descriptor = pointer.contents
-    descriptor.version = 1
-    descriptor.name, descriptor.extension_version = b"ironlake_filters", __version__.encode()
-    descriptor.api_version, descriptor.entry_capi_v2 = b"v2.0.0", capi.address(filters.load)
-    return 0
-
-
-def install() -> None:
-    """Make DuckDB load this extension into every database opened from now on."""
-    extensions = [_describe]
-    if database.supported():
-        extensions.insert(0, _describe_callback)
-    if filters.supported():
-        extensions.append(_describe_filters)
-    for describe in extensions:
-        if capi.register_static_extension(describe) != 0:
-            raise RuntimeError("DuckDB refused the ironlake extension; is another copy of ironlake loaded?")
-    global _installed
-    _installed = True
 
 
 def add(declaration: Declaration, function: Callable[..., Any]) -> None:
@@ -132,7 +68,9 @@ def add(declaration: Declaration, function: Callable[..., Any]) -> None:
     ValueError
         If DuckDB cannot take the function, mostly because it has one of that name.
     """
-    if _installed:
+    if not (declaration.body.__module__ or "").startswith("ironlake."):
+        entry.complete()  # those of the package come first
+    if entry.is_complete():
         from .faces import private_database
 
         private_database()  # at least one database that is open: it tells whether DuckDB takes the function
@@ -145,7 +83,7 @@ def add(declaration: Declaration, function: Callable[..., Any]) -> None:
         function = functions[declaration.name]
     declarations[declaration.name], functions[declaration.name] = declaration, function
     refusals = []
-    for cell in database.open_cells() if _installed else []:
+    for cell in database.open_cells() if entry.is_complete() else []:
         with database.connect(cell) as connection:
             try:
                 _register(connection, cell, declaration)

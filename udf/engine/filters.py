@@ -13,7 +13,7 @@ the scalar function says that it is not needed.
 
 A plan may hold copies of the text, each with filters of its own: a part is needed if it is for one of them, and
 ``never`` is there so that a copy without filters is heard of too. Where filters are not pushed down, all parts are
-needed. Version 2 is young, so only the releases it was tried with are taken (`supported`).
+needed. Version 2 is young, so only the releases it was tried with are taken (`supported.filters`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import itertools
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from ctypes import CFUNCTYPE, POINTER, c_bool, c_int, c_int32, c_int64, c_uint64, c_void_p
+from ctypes import CFUNCTYPE, c_bool, c_int, c_int32, c_int64, c_uint64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,8 @@ from llvmlite import binding as llvm
 
 from . import capi, machine
 from .overload import sentence
+from .supported import EXECUTION_SYMBOLS
 
-#: Releases of DuckDB whose version 2 is the one described here.
-_RELEASES = ("2.0.",)
-_EXECUTION_SYMBOLS = (
-    "scalar_function_exec_get_bind_data", "scalar_function_exec_get_arg", "scalar_function_exec_get_result",
-    "scalar_function_exec_get_row_count", "vector_get_view", "vector_get_data_mutable",
-)  # fmt: skip
 #: Scans that were planned last; a plan holds its own itself.
 _RECENT = 1024
 #: The last column of the twin.
@@ -117,16 +112,6 @@ _watches: weakref.WeakValueDictionary[int, Watch] = weakref.WeakValueDictionary(
 _recent: OrderedDict[int, Watch] = OrderedDict()
 #: bind data -> its memory and its scan, until DuckDB is done with it.
 _bound: dict[int, tuple[c_int64, Watch]] = {}
-
-
-def supported() -> bool:
-    """Whether this release of DuckDB tells filters."""
-    import duckdb
-
-    symbols = (*_EXECUTION_SYMBOLS, "extension_register_table_function", "table_function_set_filter_pushdown_callback")
-    return duckdb.__version__.startswith(_RELEASES) and all(
-        hasattr(capi.library, f"duckdb_v2_{symbol}") for symbol in symbols
-    )
 
 
 # ---------------------------------------------------------------------------------------------------- calls into DuckDB
@@ -322,7 +307,7 @@ def _bind_kept(info: int, result: int, _context: int, error: int) -> None:
 def _kept_address() -> int:
     """The machine code of ``ironlake_part_kept``."""
     machine.runtime()
-    for symbol in _EXECUTION_SYMBOLS:
+    for symbol in EXECUTION_SYMBOLS:
         name = f"duckdb_v2_{symbol}"
         llvm.add_symbol(name, ctypes.cast(getattr(capi.library, name), c_void_p).value)
     module = llvm.parse_assembly(Path(__file__).with_suffix(".ll").read_text())
@@ -366,13 +351,13 @@ def _register(extension: c_void_p, context: c_void_p) -> None:
     _destroy("scalar_function", kept)
 
 
-@CFUNCTYPE(None, POINTER(_Input))
-def load(given: Any) -> None:
-    """The entry point of the extension: what DuckDB calls while it opens a database."""
+def load(address: int) -> None:
+    """Register both functions in a database that is being opened; `address` is that of what DuckDB gives."""
+    given = _Input.from_address(address)
     try:
-        _register(c_void_p(given.contents.extension), c_void_p(given.contents.context))
+        _register(c_void_p(given.extension), c_void_p(given.context))
     except BaseException as reason:  # the C boundary
-        _fail(given.contents.error, "ironlake_filters", reason)
+        _fail(given.error, "ironlake_filters", reason)
 
 
 # ------------------------------------------------------------------------------------------------------------------ SQL

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from .python_loops import loop_in_python
 
-from ironlake.rdd import SparkContext
+from ironlake.rdd import SparkContext, batches
 from ironlake.rdd.tiers import columns, folding, grouping, sorting, verifying
 
 
@@ -23,6 +23,7 @@ def sc():
         warnings.simplefilter("ignore", RuntimeWarning)
         for module in (columns, grouping, folding):
             patch.setattr(module, "compiled", loop_in_python)
+        patch.setattr(batches, "FEW", 0)
         patch.setattr(columns, "LEAST_ROWS", 1)
         patch.setattr(grouping, "LEAST_PAIRS", 1)
         patch.setattr(sorting, "LEAST_PAIRS", 1)
@@ -138,7 +139,7 @@ def test_words_are_counted_on_columns(sc):
     )
     assert counts.collect() == list(Counter(" ".join(lines).split()).items())
     assert [(step.operation, step.tier) for step in counts.compiled()] == [
-        ("flatMap", "T2"), ("map", "T0"), ("reduceByKey", "T1"), ("reduceByKey", "T1")]  # fmt: skip
+        ("flatMap", "T1"), ("map", "T0"), ("reduceByKey", "T1"), ("reduceByKey", "T1")]  # fmt: skip
 
 
 def test_steps_say_why_they_are_not_compiled(sc):

@@ -92,7 +92,9 @@ def check_fold(function, elements):
         warnings.simplefilter("ignore", RuntimeWarning)
         patch.setattr(columns, "LEAST_ROWS", 1)
         patch.setattr(folding, "compiled", loop_in_python)
-        found = folding.folded([Batch.of(elements)], function)
+        batch = Batch.of(elements)
+        batch.forget()
+        found = folding.folded([batch], function)
     if found is not None:
         import functools
 
