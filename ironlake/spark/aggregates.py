@@ -1,0 +1,146 @@
+"""Aggregate and relation functions: as grouped-aggregate UDFs in SQL, and in two stages over partitions.
+
+A grouped-aggregate UDF gets all rows of a group, batch by batch, in one worker. `aggregate` makes a state for each
+group in each partition first, and only these cross the network; what there is of a state is in
+`ironlake.udf.engine.stages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F  # noqa: N812 - as everyone calls it
+from pyspark.sql.functions import arrow_udf
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import BinaryType, DataType, StructField, StructType
+from pyspark.sql.udf import UserDefinedFunction
+
+from ironlake.udf.engine import declarations
+from ironlake.udf.engine.declaration import Declaration, closest
+
+from . import worker
+from .binding import bind
+from .types import spark_type
+from .worker import Function
+
+
+def registered(declaration: Declaration) -> UserDefinedFunction:
+    """An aggregate for SQL, whose arguments come by position."""
+    return _udf(declaration, None)
+
+
+def called(declaration: Declaration) -> Callable[[Sequence[str]], UserDefinedFunction]:
+    """What makes an aggregate of columns from the SQL of its arguments."""
+    return lambda arguments: _udf(declaration, arguments)
+
+
+def _udf(declaration: Declaration, arguments: Sequence[str] | None) -> UserDefinedFunction:
+    function = Function.of(declaration)
+
+    def aggregate(batches: Iterator[tuple[pa.Array, ...]]) -> Any:
+        return _aggregate(function, arguments, batches)
+
+    # Spark reads the hints as objects.
+    aggregate.__annotations__ = {"batches": Iterator[tuple[pa.Array, ...]], "return": Any}
+    assert declaration.result is not None
+    return arrow_udf(aggregate, spark_type(declaration.result))
+
+
+def _aggregate(function: Function, known: Sequence[str] | None, batches: Iterator[Any]) -> pa.Scalar:
+    """An aggregate of a group, whose batches are tuples of columns, or a column where there is just one."""
+
+    def tables(first: tuple[pa.Array, ...]) -> Iterator[pa.RecordBatch]:
+        for columns in _chain(first, batches):
+            columns = columns if isinstance(columns, tuple) else (columns,)
+            yield pa.RecordBatch.from_arrays(list(columns), worker.column_names(len(columns)))
+
+    first = next(batches)
+    count = len(first) if isinstance(first, tuple) else 1
+    return worker.aggregate(function, worker.column_names(count) if known is None else known, tables(first))
+
+
+def _chain(first: Any, rest: Iterable[Any]) -> Iterator[Any]:
+    yield first
+    yield from rest
+
+
+def aggregate(
+    df: DataFrame,
+    name: str,
+    *columns: Column | str | Any,
+    by: Column | str | Sequence[Column | str] = (),
+    **options: Any,
+) -> DataFrame:
+    """Aggregate in two stages: a partial state for each group in each partition, merged for each group.
+
+    Parameters
+    ----------
+    df : pyspark.sql.DataFrame
+        The rows.
+    name : str
+        An aggregate or relation function, such as ``'logistic_fit'``.
+    *columns : pyspark.sql.Column, str or a value
+        Its column arguments: columns, names of columns, or values that are the same for all rows.
+    by : names of columns or columns
+        What to group by; by default all rows are one group.
+    **options
+        The options of the function, and column arguments by their names.
+
+    Returns
+    -------
+    pyspark.sql.DataFrame
+        A row for each group: the columns of ``by``, and the result under the name of the function.
+
+    Raises
+    ------
+    ValueError
+        There is no such aggregate.
+    TypeError
+        An argument is unknown or missing.
+
+    Examples
+    --------
+    >>> ils.aggregate(visits, "logistic_fit", "bought", "features", by="customer", epochs=5)
+    """
+    declaration = declarations.get(name)
+    if declaration is None or declaration.kind not in ("aggregate", "relation"):
+        known = [each.name for each in declarations.values() if each.kind in ("aggregate", "relation")]
+        raise ValueError(f"ironlake.spark.aggregate: {name!r} is no aggregate{closest(name, known)}")
+    arguments, inputs = bind(declaration, columns, options)
+    keys = [F.col(key) if isinstance(key, str) else key for key in (by if isinstance(by, list | tuple) else [by])]
+    names = [f"k{index}" for index in range(len(keys))]
+    rows = df.select(
+        *(key.alias(place) for place, key in zip(names, keys, strict=True)),
+        *(each.alias(place) for place, each in zip(worker.column_names(len(inputs)), inputs, strict=True)),
+    )
+    assert declaration.result is not None
+    key_fields = rows.schema.fields[: len(keys)]
+    states = StructType([*key_fields, StructField("state", BinaryType())])
+    results = StructType([*key_fields, StructField("value", DataType.fromDDL(spark_type(declaration.result)))])
+    function = Function.of(declaration)
+    partial = rows.mapInArrow(_stage(worker.partial_states, states, function, arguments, names), states)
+    together = partial.repartition(*map(_hashed, key_fields)) if keys else partial.repartition(1)
+    merged = together.mapInArrow(_stage(worker.merged_states, results, function, names), results)
+    return merged.toDF(*df.select(*keys).columns, name)
+
+
+def _hashed(key: StructField) -> Column:
+    """A key as Spark spreads it over partitions: for DuckDB 0.0 and -0.0 are one group, for Spark's hash two."""
+    column = F.col(key.name)
+    return column + F.lit(0.0) if key.dataType.simpleString() in ("double", "float") else column
+
+
+def _stage(
+    work: Callable[..., Iterator[pa.RecordBatch]], schema: StructType, *arguments: Any
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Work on the batches of a partition, as `mapInArrow` wants it."""
+
+    def stage(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        columns = to_arrow_schema(schema)
+        for batch in work(*arguments, batches):
+            yield batch.rename_columns(columns.names).cast(columns)
+
+    return stage
