@@ -7,14 +7,14 @@ group in each partition first, and only these cross the network; what there is o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - as everyone calls it
 from pyspark.sql.functions import arrow_udf
-from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import BinaryType, DataType, StructField, StructType
 from pyspark.sql.udf import UserDefinedFunction
 
@@ -23,6 +23,7 @@ from ironlake.udf.engine.declaration import Declaration, closest
 
 from . import worker
 from .binding import bind
+from .partitions import map_partitions
 from .types import spark_type
 from .worker import Function
 
@@ -51,20 +52,28 @@ def _udf(declaration: Declaration, arguments: Sequence[str] | None) -> UserDefin
 
 def _aggregate(function: Function, known: Sequence[str] | None, batches: Iterator[Any]) -> pa.Scalar:
     """An aggregate of a group, whose batches are tuples of columns, or a column where there is just one."""
-
-    def tables(first: tuple[pa.Array, ...]) -> Iterator[pa.RecordBatch]:
-        for columns in _chain(first, batches):
-            columns = columns if isinstance(columns, tuple) else (columns,)
-            yield pa.RecordBatch.from_arrays(list(columns), worker.column_names(len(columns)))
-
-    first = next(batches)
-    count = len(first) if isinstance(first, tuple) else 1
-    return worker.aggregate(function, worker.column_names(count) if known is None else known, tables(first))
+    rows = _batches(function, batches)
+    first = next(rows)
+    arguments = first.schema.names if known is None else known
+    return worker.aggregate(function, arguments, itertools.chain([first], rows))
 
 
-def _chain(first: Any, rest: Iterable[Any]) -> Iterator[Any]:
-    yield first
-    yield from rest
+def _batches(function: Function, batches: Iterator[Any]) -> Iterator[pa.RecordBatch]:
+    """The batches of a group, with columns called a0, a1 and so on.
+
+    Of a call with named arguments Spark 4.3 passes only those without a name, and says nothing. The others are columns
+    of what its ``map`` iterates over.
+    """
+    pick, group = batches.__reduce__()[1] if isinstance(batches, map) else (None, batches)
+    for batch in group:
+        picked = pick(batch) if pick else batch
+        columns = picked if isinstance(picked, tuple) else (picked,)
+        if pick and batch.num_columns > len(columns):
+            raise TypeError(
+                f"{function.name}: Spark loses arguments given by name to an aggregate; give options as "
+                "named_struct('epochs', 5), or call ironlake.spark.sql, which does that"
+            )
+        yield pa.RecordBatch.from_arrays(list(columns), worker.column_names(len(columns)))
 
 
 def aggregate(
@@ -121,9 +130,9 @@ def aggregate(
     states = StructType([*key_fields, StructField("state", BinaryType())])
     results = StructType([*key_fields, StructField("value", DataType.fromDDL(spark_type(declaration.result)))])
     function = Function.of(declaration)
-    partial = rows.mapInArrow(_stage(worker.partial_states, states, function, arguments, names), states)
+    partial = map_partitions(rows, states, worker.partial_states, function, arguments, names)
     together = partial.repartition(*map(_hashed, key_fields)) if keys else partial.repartition(1)
-    merged = together.mapInArrow(_stage(worker.merged_states, results, function, names), results)
+    merged = map_partitions(together, results, worker.merged_states, function, names)
     return merged.toDF(*df.select(*keys).columns, name)
 
 
@@ -131,16 +140,3 @@ def _hashed(key: StructField) -> Column:
     """A key as Spark spreads it over partitions: for DuckDB 0.0 and -0.0 are one group, for Spark's hash two."""
     column = F.col(key.name)
     return column + F.lit(0.0) if key.dataType.simpleString() in ("double", "float") else column
-
-
-def _stage(
-    work: Callable[..., Iterator[pa.RecordBatch]], schema: StructType, *arguments: Any
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Work on the batches of a partition, as `mapInArrow` wants it."""
-
-    def stage(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        columns = to_arrow_schema(schema)
-        for batch in work(*arguments, batches):
-            yield batch.rename_columns(columns.names).cast(columns)
-
-    return stage
