@@ -44,6 +44,7 @@ def _udf(declaration: Declaration, arguments: Sequence[str] | None) -> UserDefin
     def aggregate(batches: Iterator[tuple[pa.Array, ...]]) -> Any:
         return _aggregate(function, arguments, batches)
 
+    aggregate.__name__ = declaration.name
     # Spark reads the hints as objects.
     aggregate.__annotations__ = {"batches": Iterator[tuple[pa.Array, ...]], "return": Any}
     assert declaration.result is not None

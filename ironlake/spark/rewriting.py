@@ -140,7 +140,9 @@ def _translated(pieces: list[Piece], gather: bool) -> list[Piece]:
         piece = pieces[place]
         place += 1
         before = _last(made)
-        if piece == ":=":
+        if piece in (":=", "=>"):
+            if isinstance(before, str) and before.startswith('"'):  # a name for DuckDB, a text for Spark
+                made[_index_of_last(made)] = f"`{before[1:-1]}`"
             made.append("=>")
         elif not isinstance(piece, list):
             made.append(piece)

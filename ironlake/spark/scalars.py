@@ -38,6 +38,7 @@ def registered(declaration: Declaration, type_: str) -> UserDefinedFunction:
     def scalar(*columns: pa.Array, **named: pa.Array) -> pa.Array:
         return worker.scalar_called(function, columns, named)
 
+    scalar.__name__ = declaration.name  # of the column, where a query gives it none
     return arrow_udf(scalar, type_)
 
 
@@ -49,6 +50,7 @@ def called(declaration: Declaration, type_: str) -> Callable[[Sequence[str]], Us
         def scalar(*columns: pa.Array) -> pa.Array:
             return worker.scalar(function, arguments, columns)
 
+        scalar.__name__ = declaration.name
         return arrow_udf(scalar, type_)
 
     return make
