@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - as everyone calls it
-from pyspark.sql.functions import arrow_udf
+from pyspark.sql.pandas.functions import arrow_udf
 from pyspark.sql.types import BinaryType, DataType, StructField, StructType
 from pyspark.sql.udf import UserDefinedFunction
 
@@ -48,7 +48,8 @@ def _udf(declaration: Declaration, arguments: Sequence[str] | None) -> UserDefin
     # Spark reads the hints as objects.
     aggregate.__annotations__ = {"batches": Iterator[tuple[pa.Array, ...]], "return": Any}
     assert declaration.result is not None
-    return arrow_udf(aggregate, spark_type(declaration.result))
+    made: UserDefinedFunction = arrow_udf(aggregate, spark_type(declaration.result))
+    return made
 
 
 def _aggregate(function: Function, known: Sequence[str] | None, batches: Iterator[Any]) -> pa.Scalar:
@@ -65,7 +66,10 @@ def _batches(function: Function, batches: Iterator[Any]) -> Iterator[pa.RecordBa
     Of a call with named arguments Spark 4.3 passes only those without a name, and says nothing. The others are columns
     of what its ``map`` iterates over.
     """
-    pick, group = batches.__reduce__()[1] if isinstance(batches, map) else (None, batches)
+    pick: Any = None
+    group: Any = batches
+    if isinstance(batches, map):
+        _, (pick, group) = batches.__reduce__()  # type: ignore[misc]
     for batch in group:
         picked = pick(batch) if pick else batch
         columns = picked if isinstance(picked, tuple) else (picked,)
@@ -120,7 +124,8 @@ def aggregate(
         known = [each.name for each in declarations.values() if each.kind in ("aggregate", "relation")]
         raise ValueError(f"ironlake.spark.aggregate: {name!r} is no aggregate{closest(name, known)}")
     arguments, inputs = bind(declaration, columns, options)
-    keys = [F.col(key) if isinstance(key, str) else key for key in (by if isinstance(by, list | tuple) else [by])]
+    listed: list[Column | str] = list(by) if isinstance(by, list | tuple) else [by]  # type: ignore[list-item]
+    keys = [F.col(key) if isinstance(key, str) else key for key in listed]
     names = [f"k{index}" for index in range(len(keys))]
     rows = df.select(
         *(key.alias(place) for place, key in zip(names, keys, strict=True)),

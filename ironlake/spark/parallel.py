@@ -144,7 +144,8 @@ def _round(
     assert declaration.result is not None
     schema = StructType([StructField("value", DataType.fromDDL(spark_type(declaration.result)))])
     models = map_partitions(rows, schema, _models, Function.of(declaration), arguments).rdd
-    model, total = models.map(_weighted).treeAggregate((None, None), _add, _add, depth)
+    none: tuple[Any, Any] = (None, None)
+    model, total = models.map(_weighted).treeAggregate(none, _add, _add, depth)
     if total is None:
         raise ValueError(f"ironlake.spark.fit_parallel: no partition has rows to train {declaration.name} on")
     coefficients, intercept, loss, count, steps = total

@@ -207,8 +207,8 @@ def _with_options(declaration: Declaration, arguments: list[Piece]) -> list[Piec
     named = {}
     for part in parts:
         if "=>" in part:
-            name, value = _split(part, "=>")
-            named["".join(_tokens(name)).strip(" `\n\t")] = value
+            label, value = _split(part, "=>")
+            named["".join(_tokens(label)).strip(" `\n\t")] = value
     if not named:
         return arguments
     known = [option.name for option in declaration.options]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
-from pyspark.sql.functions import arrow_udf
+from pyspark.sql.pandas.functions import arrow_udf
 from pyspark.sql.udf import UserDefinedFunction
 
 from ironlake.udf.engine.declaration import Declaration
@@ -39,7 +39,8 @@ def registered(declaration: Declaration, type_: str) -> UserDefinedFunction:
         return worker.scalar_called(function, columns, named)
 
     scalar.__name__ = declaration.name  # of the column, where a query gives it none
-    return arrow_udf(scalar, type_)
+    made: UserDefinedFunction = arrow_udf(scalar, type_)
+    return made
 
 
 def called(declaration: Declaration, type_: str) -> Callable[[Sequence[str]], UserDefinedFunction]:
@@ -51,7 +52,8 @@ def called(declaration: Declaration, type_: str) -> Callable[[Sequence[str]], Us
             return worker.scalar(function, arguments, columns)
 
         scalar.__name__ = declaration.name
-        return arrow_udf(scalar, type_)
+        made: UserDefinedFunction = arrow_udf(scalar, type_)
+        return made
 
     return make
 
@@ -63,4 +65,5 @@ def of_lists(declaration: Declaration, type_: str) -> UserDefinedFunction:
     def aggregate(lists: pa.Array) -> pa.Array:
         return worker.aggregate_lists(function, worker.column_names(lists.type.value_type.num_fields), lists)
 
-    return arrow_udf(aggregate, type_)
+    made: UserDefinedFunction = arrow_udf(aggregate, type_)
+    return made

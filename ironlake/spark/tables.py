@@ -135,7 +135,7 @@ def _packed(schema: pa.Schema, batches: Any) -> bytes:
     with pa.ipc.new_stream(sink, spark_columns(schema)) as writer:
         for batch in batches:
             writer.write_batch(_for_spark(batch))
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue())
 
 
 def _for_spark(batch: pa.RecordBatch) -> pa.RecordBatch:
