@@ -1,4 +1,4 @@
-"""`logistic_fit` by `ils.aggregate` beside the LogisticRegression of pyspark.ml, and a scalar function beside Spark's own.
+"""`logistic_fit` by `ils.aggregate` beside LogisticRegression of pyspark.ml, and a scalar function beside Spark's own.
 
     python benchmarks/spark.py [--rows 300000] [--features 28] [--repeat 3] [--only training | scalar]
 
@@ -101,7 +101,8 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--only", choices=("training", "scalar"))
     given = parser.parse_args()
-    spark = ils.session(cores=2, spark__driver__memory="4g")
+    # Java as it comes, with its optimising compiler, which short programs are better off without.
+    spark = ils.session(cores=2, spark__driver__memory="4g", spark__driver__extraJavaOptions="-Xms2g")
     spark.sparkContext.setLogLevel("ERROR")
     if given.only != "scalar":
         training(spark, given.rows, given.features, given.repeat)

@@ -149,10 +149,11 @@ def _translated(pieces: list[Piece], gather: bool) -> list[Piece]:
         elif piece[0] == "[" and not (isinstance(before, list) or re.fullmatch(r"\w+|`.*`", before or "", re.S)):
             made.append(["array(", *_translated(piece[1:-1], gather), ")"])
         elif piece[0] == "{":
-            function = "named_struct"
-            if isinstance(before, str) and before.upper() == "MAP":
-                made, function = made[: _index_of_last(made)], "map"
-            made.append([f"{function}(", *_fields(_translated(piece[1:-1], gather)), ")"])
+            is_map = isinstance(before, str) and before.upper() == "MAP"
+            if is_map:
+                made = made[: _index_of_last(made)]
+            fields = _fields(_translated(piece[1:-1], gather), quoted=not is_map)
+            made.append(["map(" if is_map else "named_struct(", *fields, ")"])
         elif piece[0] == "(" and isinstance(before, str) and before.lower() in declarations:
             declaration = declarations[before.lower()]
             start = _index_of_last(made)
@@ -220,15 +221,16 @@ def _with_options(declaration: Declaration, arguments: list[Piece]) -> list[Piec
     return [piece for part in by_position for piece in (",", *part)][1:]
 
 
-def _fields(pieces: list[Piece]) -> list[Piece]:
-    """``'k': 1`` as ``'k', 1``; a name without quotes gets them."""
+def _fields(pieces: list[Piece], quoted: bool) -> list[Piece]:
+    """``'k': 1`` as ``'k', 1``; a name without quotes gets them, if it has to be ``quoted``."""
     made: list[Piece] = []
     for part in _split(pieces, ","):
         if ":" in part:
             at = part.index(":")
             name = "".join(_tokens(part[:at])).strip()
-            quoted = f"'{name.strip('`')}'" if re.fullmatch(r"`.*`|[A-Za-z_]\w*", name) else name
-            part = [quoted, ", ", *part[at + 1 :]]
+            if quoted and re.fullmatch(r"`.*`|[A-Za-z_]\w*", name):
+                name = f"'{name.strip('`')}'"
+            part = [name, ", ", *part[at + 1 :]]
         made += [", ", *part]
     return made[1:]
 

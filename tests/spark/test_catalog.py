@@ -33,7 +33,7 @@ def data(spark, tmp_path_factory):
     lake.write("digits", table.select(["digit", "number"]))
     connection.register("rows", table)
     path, models = str(folder / "ironlake-demo" / "digits"), {}
-    for name in AGGREGATES:
+    for name in sorted(AGGREGATES, key="logistic_fit".__ne__):  # a model that gives probabilities
         for each in (OWN[name], *OWN[name].others):
             if str(each.result) not in models and "task" in str(each.result):
                 call = f"{name}({', '.join(inputs.arguments(each, models, path))})"
