@@ -21,8 +21,9 @@ OWN_FUNCTIONS = {
     if function.declaration.body.__module__.startswith("ironlake.")
 }
 RUNNER = ROOT / "tests" / "run_page.py"
-#: The reference is made from the docstrings, whose examples are run one by one.
-PAGES = [ROOT / "README.md", *sorted(set((ROOT / "docs").glob("*.md")) - {ROOT / "docs" / "reference.md"})]
+#: The reference is made from the docstrings, whose examples are run one by one; what needs Spark runs in tests/spark.
+ELSEWHERE = {ROOT / "docs" / "reference.md", ROOT / "docs" / "spark.md", *(ROOT / "examples").glob("spark_*")}
+PAGES = [ROOT / "README.md", *sorted(set((ROOT / "docs").glob("*.md")) - ELSEWHERE)]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_example_of_a_function(name):
         duckdb.execute(statement).fetchall()
 
 
-@pytest.mark.parametrize("script", sorted((ROOT / "examples").iterdir()), ids=lambda script: script.name)
+@pytest.mark.parametrize("script", sorted(set((ROOT / "examples").iterdir()) - ELSEWHERE), ids=lambda script: script.name)
 def test_example(script):
     command = [sys.executable, script] if script.suffix == ".py" else [sys.executable, RUNNER, script]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)

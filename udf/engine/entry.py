@@ -83,6 +83,9 @@ def complete() -> None:
         declare = _declare.pop()  # asked again by what it imports, there is nothing to do
         try:
             declare()
+            from . import extension
+
+            extension.note_shipped()
         except BaseException:
             _declare.append(declare)
             raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ctypes import c_int64, c_void_p
 from typing import Any
 
@@ -22,6 +22,8 @@ declarations: dict[str, Declaration] = {}
 #: name -> the Python face of each function.
 functions: dict[str, Callable[..., Any]] = {}
 
+#: name -> declaration, of what comes with the package, and how many other declarations its overloads have.
+_shipped: dict[str, tuple[Declaration, int]] = {}
 _overloads: dict[str, list[Overload]] = {}
 #: database -> addresses of the overloads it knows.
 _known: dict[int, set[int]] = {}
@@ -56,6 +58,16 @@ def load(handle: int, instance: int) -> None:
                 _register(connection, cell, declaration)
     finally:
         capi.disconnect(ctypes.byref(connection))
+
+
+def note_shipped() -> None:
+    """Remember that what is declared by now comes with the package."""
+    _shipped.update({name: (declaration, len(declaration.others)) for name, declaration in declarations.items()})
+
+
+def comes_with_package(declaration: Declaration) -> bool:
+    """Whether any process that imports the package has the function, as it is here."""
+    return _shipped.get(declaration.name) == (declaration, len(declaration.others))
 
 
 def add(declaration: Declaration, function: Callable[..., Any]) -> None:
@@ -116,9 +128,9 @@ def _register(connection: c_void_p, cell: c_int64, declaration: Declaration) -> 
     if declaration.kind == "scalar":
         from .scalars import make_function
 
-        _register_set(connection, declaration, "scalar", fresh, make_function)
+        register_set(connection, declaration, "scalar", fresh, make_function)
     else:
-        _register_set(connection, declaration, "aggregate", fresh, _make_aggregate)
+        register_set(connection, declaration, "aggregate", fresh, make_aggregate)
     known.update(overload.address for overload in fresh)
 
 
@@ -138,14 +150,21 @@ def _overloads_of(declaration: Declaration) -> list[Overload]:
     return made
 
 
-def _register_set(
+def register_set(
     connection: c_void_p,
     declaration: Declaration,
     kind: str,
-    overloads: list[Overload],
+    overloads: Sequence[Overload],
     make: Callable[[Overload], int],
 ) -> None:
-    functions_set = c_void_p(getattr(capi, f"create_{kind}_function_set")(declaration.name.encode()))
+    """Register overloads of a function under their name.
+
+    Raises
+    ------
+    ValueError
+        If DuckDB does not take them.
+    """
+    functions_set = c_void_p(getattr(capi, f"create_{kind}_function_set")(overloads[0].name.encode()))
     for overload in overloads:
         function = c_void_p(make(overload))
         getattr(capi, f"add_{kind}_function_to_set")(functions_set, function)
@@ -159,13 +178,13 @@ def _register_set(
         )
 
 
-def _make_aggregate(overload: Overload) -> int:
+def make_aggregate(overload: Overload) -> int:
+    """A C API aggregate function for an overload."""
     function = capi.create_aggregate_function()
-    capi.aggregate_function_set_name(function, overload.declaration.name.encode())
+    capi.aggregate_function_set_name(function, overload.name.encode())
     for type_ in overload.all_arguments:
         capi.aggregate_function_add_parameter(function, capi.logical_type(type_))
-    assert overload.declaration.result is not None
-    capi.aggregate_function_set_return_type(function, capi.logical_type(overload.declaration.result))
+    capi.aggregate_function_set_return_type(function, capi.logical_type(overload.result))
     addresses = machine.runtime()
     callbacks = (
         addresses[f"ironlake_{name}"] for name in ("state_size", "state_init", "update", "combine", "finalize")

@@ -207,6 +207,7 @@ class Records:
         self._declaration = declaration
         self._records: dict[bytes, int] = {}
         self._values: dict[int, dict[str, Any]] = {}
+        self._contents: dict[int, bytes] = {}
         self._memory: list[Any] = []
 
     def record(self, content: bytes, token: int) -> int:
@@ -215,6 +216,7 @@ class Records:
             values = check(self._declaration, as_mapping(decode(content)))
             self._records[content] = self._pack(values, token)
             self._values[self._records[content]] = values
+            self._contents[self._records[content]] = content
         return self._records[content]
 
     def defaults(self) -> int:
@@ -222,6 +224,10 @@ class Records:
         if any(option.required for option in self._declaration.options) or self._declaration.kind == "table":
             return 0
         return self._pack(default_options(self._declaration), 0)
+
+    def content(self, record: int) -> bytes:
+        """The canonical form of the options of a record; empty for that of a call without options."""
+        return self._contents.get(record, b"")
 
     def values(self, record: int) -> dict[str, Any]:
         """The options of a record."""

@@ -59,12 +59,28 @@ class Overload:
         self._record.size = 0
 
     @property
+    def name(self) -> str:
+        """The SQL name."""
+        return self.declaration.name
+
+    @property
+    def result(self) -> SqlType:
+        """The SQL type of the result."""
+        assert self.declaration.result is not None
+        return self.declaration.result
+
+    @property
     def all_arguments(self) -> tuple[SqlType, ...]:
         """Argument types as DuckDB sees them, options included."""
         if not self.with_options:
             return self.arguments
         at = self.declaration.options_at
         return (*self.arguments[:at], SqlType("ANY"), *self.arguments[at:])
+
+    @property
+    def default_record(self) -> int:
+        """The address of the record of a call without options; 0 if some option has no default."""
+        return int(self._record.defaults)
 
     @property
     def compiled(self) -> bool:
@@ -76,17 +92,11 @@ class Overload:
         if self._refusal is not None:
             raise self._refusal
         if not self.compiled:
-            if self.declaration.kind == "aggregate":
-                from .aggregates import compile_overload
-            elif self.declaration.kind == "relation":
-                from .relations import compile_overload
-            else:
-                from .scalars import compile_overload
             self._record.defaults = self.records.defaults()
             if self.with_options and self.declaration.kind != "scalar":
                 link()
             try:
-                code = self.code = compile_overload(self.declaration, self.arguments, self.with_options)
+                code = self.code = self.machine_code()
             except Exception as error:
                 if _is_numbas(error):
                     self._refusal = error  # trying again would take as long and fail as well
@@ -96,6 +106,16 @@ class Overload:
                 setattr(self._record, name, code.get(name, 0))
             self._record.size = code.get("size", 1)  # last: other threads look at it
         return int(self._record.size)
+
+    def machine_code(self) -> dict[str, int]:
+        """Addresses of the compiled callbacks of this kind of function."""
+        if self.declaration.kind == "aggregate":
+            from .aggregates import compile_overload
+        elif self.declaration.kind == "relation":
+            from .relations import compile_overload
+        else:
+            from .scalars import compile_overload
+        return compile_overload(self.declaration, self.arguments, self.with_options)
 
     def message(self, error: BaseException) -> bytes:
         """What went wrong in a call of this function, as C text."""
