@@ -1,0 +1,1 @@
+"""Ironlake inside Spark."""
