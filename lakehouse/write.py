@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .alter import with_mapping
 from .errors import telling
-from .files import write_files
+from .files import OWN_NAME, write_files
 from .protocol import check_writable, with_features
 from .pruning import check_predicate
 from .row_changes import apply, find, marks_rows
@@ -302,10 +302,10 @@ def _checked(
 
 
 def _existing(storage: Storage, where: str) -> bool:
-    """Whether there is a table."""
+    """Whether there is a table; it may begin beside files that other writers have not committed, or never will."""
     if is_table(storage):
         return True
-    if not storage.is_free():
+    if not storage.is_free() and not all(OWN_NAME.fullmatch(file.path) for file in storage.files()):
         raise FileExistsError(
             f"{where}{storage.root!r} exists and is not a Delta table; move it away or use another name"
         )
