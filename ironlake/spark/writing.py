@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ironlake.lakehouse.errors import telling
 from ironlake.lakehouse.merge_clauses import add_clauses
 from ironlake.lakehouse.scan import read
 from ironlake.lakehouse.snapshot import is_table, open_snapshot
@@ -81,21 +80,21 @@ def write(
     --------
     >>> ironlake.spark.writing.write(spark.range(3), "shop/numbers", "overwrite")
     """
-    where_ = f"ironlake.spark.write({str(path)!r}): "
+    told = f"ironlake.spark.write({str(path)!r}): "
     if mode not in _MODES:
-        raise ValueError(f"{where_}mode is {mode!r}; expected one of {', '.join(map(repr, _MODES))}")
+        raise ValueError(f"{told}mode is {mode!r}; expected one of {', '.join(map(repr, _MODES))}")
     for name, value, only in (("where", where, "overwrite"), ("on", on, "merge"), ("clauses", clauses, "merge")):
         if value is not None and mode != only:
-            raise ValueError(f"{where_}{name} is given with mode={mode!r}; expected mode={only!r}")
-    storage = Storage.of(path, where_, storage_options)
+            raise ValueError(f"{told}{name} is given with mode={mode!r}; expected mode={only!r}")
+    storage = Storage.of(path, told, storage_options)
     if mode == "merge":
         if on is None:
-            raise ValueError(f"{where_}on is not given; expected the columns by which rows match")
-        return _merge(df, storage, on, clauses or _MERGE, storage_options, where_)
+            raise ValueError(f"{told}on is not given; expected the columns by which rows match")
+        return _merge(df, storage, on, clauses or _MERGE, storage_options)
     if is_table(storage) and mode in ("error", "ignore"):
         if mode == "ignore":
             return None
-        raise FileExistsError(f"{where_}the table exists; pass mode='append' or mode='overwrite' to write to it")
+        raise FileExistsError(f"{told}the table exists; pass mode='append' or mode='overwrite' to write to it")
     options: dict[str, Any] = {"merge_schema": merge_schema}
     if partition_by is not None:
         options["partition_by"] = json.dumps([partition_by] if isinstance(partition_by, str) else list(partition_by))
@@ -120,16 +119,13 @@ def _merge(
     on: str | Sequence[str],
     clauses: str,
     storage_options: Mapping[str, str] | None,
-    where: str,
 ) -> dict[str, int]:
     """Let tasks write the rows into a table of its own inside the other, and merge that."""
     table = Table(storage, storage.root)
-    staged = storage.at(f"_ironlake_staging/{uuid.uuid4()}")
+    staged = storage.at(f"_ironlake_staging-{uuid.uuid4()}")
     try:
         _save(df, staged, "append", {}, storage_options)
-        with telling(where):
-            merge = table.merge(read(open_snapshot(staged, None, "")), on)
-            return add_clauses(merge, clauses).execute()
+        return add_clauses(table.merge(read(open_snapshot(staged, None, "")), on), clauses).execute()
     finally:
         staged.remove([file.path for file in staged.files()])
         staged.tidy()

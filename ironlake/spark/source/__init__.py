@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-#: Without it Spark refuses every filter on a source that can take filters.
-_PUSHDOWN = "spark.sql.python.filterPushdown.enabled"
-
 
 def register(spark: SparkSession) -> None:
     """Let a Spark session read and write Delta tables by ``format("ironlake")``.
@@ -22,7 +19,7 @@ def register(spark: SparkSession) -> None:
     Parameters
     ----------
     spark : pyspark.sql.SparkSession
-        The session. Its setting ``spark.sql.python.filterPushdown.enabled`` is switched on.
+        The session.
 
     Raises
     ------
@@ -43,5 +40,4 @@ def register(spark: SparkSession) -> None:
         raise ImportError(
             "ironlake.spark needs the package 'pyspark'; install it with: pip install 'ironlake[spark]'"
         ) from None
-    spark.conf.set(_PUSHDOWN, "true")
     spark.dataSource.register(IronlakeSource)

@@ -71,6 +71,7 @@ def test_each_use_of_a_data_frame_has_its_own_filter(session, lake):
     assert (df.where("id = 5").count(), df.count()) == (1, 30)
     assert df.where("id = 5").union(df.where("id = 6")).orderBy("id").collect() == [(5, 2), (6, 0)]
     assert df.where("id = 5").join(df, "k").count() == 10
+    session.conf.set("spark.sql.python.filterPushdown.enabled", "true")
     pushed = load(session, lake.root / "t", push_filters="true").where("id >= 5 AND id < 7 AND hash(id) != 0")
     assert pushed.collect() == [(5, 2), (6, 0)]
 
