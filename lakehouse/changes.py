@@ -68,16 +68,17 @@ def changes(
 ) -> duckdb.DuckDBPyRelation:
     """The changes of some versions of the table at `path`, lazily; see `Table.changes`."""
     with telling(where):
-        return database().cursor().sql(_changes_sql(path, from_version, to_version, from_timestamp, to_timestamp))
+        return database().cursor().sql(changes_sql(path, from_version, to_version, from_timestamp, to_timestamp))
 
 
-def _changes_sql(
+def changes_sql(
     path: Storage | Path | str,
     from_version: int | None,
     to_version: int | None,
     from_timestamp: dt.datetime | str | None,
     to_timestamp: dt.datetime | str | None,
 ) -> str:
+    """The SELECT of the changes of some versions; see `Table.changes`."""
     for name, version, timestamp in (("from", from_version, from_timestamp), ("to", to_version, to_timestamp)):
         if version is not None and timestamp is not None:
             raise ValueError(f"both {name}_version and {name}_timestamp are given; expected one of them")
@@ -118,7 +119,7 @@ def _changed_files(end: Snapshot, log: Log, start: int) -> Iterator[_File]:
     metadata = open_snapshot(root, start, "").state.metadata
     fitting: set[str | None] = set()
     for version in range(start, end.version + 1):
-        actions = list(_actions(end, log, version))
+        actions = list(commit_actions(end.storage, log, version))
         changed = [each for each in actions if next(iter(each.values())).get("dataChange", True)]
         gone = [each["remove"] for each in changed if "remove" in each]
         news = next((each["metaData"] for each in actions if "metaData" in each), metadata)
@@ -138,13 +139,13 @@ def _changed_files(end: Snapshot, log: Log, start: int) -> Iterator[_File]:
         metadata = news
 
 
-def _actions(end: Snapshot, log: Log, version: int) -> Iterator[dict[str, Any]]:
+def commit_actions(storage: Storage, log: Log, version: int) -> Iterator[dict[str, Any]]:
     """The actions of a commit."""
     if version not in log.commits:
         left = sorted(each for each in log.commits if each > version)
         told = f"changes are known from version {left[0]} on" if left else "no later commit is left"
         raise VersionError(f"the commit of version {version} is gone: {told}")
-    content = end.storage.read(end.storage.locate(f"{FOLDER}/{log.commits[version]}"))
+    content = storage.read(storage.locate(f"{FOLDER}/{log.commits[version]}"))
     for line in content.splitlines():
         if line.strip():
             yield json.loads(line)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: Size at which a data file is full; readers take files apart by row groups, so bigger ones would gain nothing.
 FILE_BYTES = 128_000_000
 
+#: What `write_files` calls files, below the directories of partitions.
+OWN_NAME = re.compile(r"(?:.*/)?part-[0-9a-f]{32}-\d+\.parquet")
 #: Longest text that goes into the log as a smallest or largest value.
 _LONGEST_TEXT = 32
 

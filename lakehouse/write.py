@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from .alter import with_mapping
 from .errors import telling
-from .files import write_files
+from .files import OWN_NAME, write_files
 from .protocol import check_writable, with_features
 from .pruning import check_predicate
 from .row_changes import apply, find, marks_rows
@@ -24,9 +26,13 @@ from .transaction import ConflictError, Transaction, add_action, create_table
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from .files import DataFile
+
 Mode = Literal["error", "append", "overwrite"]
 #: What the history calls the modes.
 _TOLD = {"error": "ErrorIfExists", "append": "Append", "overwrite": "Overwrite"}
+#: What of the metadata says which rows a table takes.
+_RULES = ("schemaString", "partitionColumns", "configuration")
 
 
 def write(
@@ -42,26 +48,14 @@ def write(
 
     `where` starts the error messages, such as ``"Lake.write('sales'): "``.
     """
-    table = open_snapshot(storage, None, where) if _existing(storage, where) else None
-    if table and mode == "error":
-        raise FileExistsError(
-            f"{where}the table exists, at version {table.version}; "
-            'pass mode="append" or mode="overwrite" to write to it'
-        )
+    table = _open(storage, mode, where)
     with telling(where):
         rows = source = arrow_rows(data)
     failures: list[Exception] = []
     try:
         with telling(where):
-            stays = mode == "append" or predicate is not None
-            schema, partitions = _checked(rows.schema, table, stays, partition_by, merge_schema)
-            rows = _watched(rows, failures)
-            if table is None:
-                return _create(storage, rows, schema, partitions, mode)
-            check_writable(table.state.protocol, table.state.metadata, "append" if mode == "append" else "change")
-            if predicate is not None:
-                check_predicate(table, predicate)
-            return _commit(table, rows, schema, partitions, mode, predicate)
+            plan = _planned(storage, table, rows.schema, mode, partition_by, merge_schema, predicate)
+            return plan.commit([plan.write(_watched(rows, failures))])
     except Exception:
         if source is not data:
             source.close()  # a connection of the caller would be busy with it
@@ -72,18 +66,148 @@ def write(
         raise
 
 
-def _create(storage: Storage, rows: pa.RecordBatchReader, schema: pa.Schema, partitions: list[str], mode: Mode) -> int:
-    """Write the files of a new table and commit them as its first version."""
-    files = write_files(storage, rows, schema, partitions)
-    actions = [*table_actions(schema, partitions), *(add_action(file) for file in files)]
-    parameters = {"mode": _TOLD[mode], "partitionBy": partitions}
-    try:
-        if create_table(storage, "CREATE TABLE AS SELECT", parameters, actions):
-            return 0
-        raise ConflictError("another writer created the table meanwhile; try again")
-    except BaseException:
-        storage.remove([file.path for file in files])
-        raise
+@dataclass(frozen=True)
+class Written:
+    """Files that were written for a plan, and what their rows say of the table's expectations."""
+
+    files: list[DataFile]
+    metrics: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A write that has been checked: any process can write files for it, and one commits them all.
+
+    Attributes
+    ----------
+    storage : Storage
+        The table's directory.
+    table : Snapshot or None
+        The version that it follows from; None for a new table.
+    schema : pyarrow.Schema
+        The table's columns afterwards.
+    partitions : list of str
+        The columns whose values become directories.
+    mode, predicate
+        As of `Lake.write`.
+    """
+
+    storage: Storage
+    table: Snapshot | None
+    schema: pa.Schema
+    partitions: list[str]
+    mode: Mode
+    predicate: str | None
+
+    def write(self, rows: pa.RecordBatchReader) -> Written:
+        """Write rows into files, and check them; no reader knows of these files before the commit.
+
+        Raises
+        ------
+        ConstraintError
+            Some rows break a rule of the table; their files are removed.
+        """
+        if self.table is None:
+            return Written(write_files(self.storage, rows, self.schema, self.partitions), {})
+        rules = {} if self.predicate is None else {f"the predicate {self.predicate!r}": self.predicate}
+        with self._change(self.table) as change:
+            return Written(change.write(rows, rules, dropping=True), change.metrics)
+
+    def commit(self, parts: Sequence[Written]) -> int:
+        """Make the files of all parts a version of the table, in this order; they are removed if that fails."""
+        files = [file for part in parts for file in part.files]
+        if self.table is None:
+            return self._create(files, parts)
+        with self._change(self.table) as change, scratch(self.storage) as connection:
+            change.written += [file.path for file in files]
+            if self.predicate is not None:
+                find(connection, self.table, self.predicate, "delete")
+                apply(change, connection, marks_rows(self.table, None), has_values=False)
+            elif self.mode == "overwrite":
+                for index in range(len(self.table.files)):
+                    change.remove(index)
+            for file in files:
+                change.add(file)
+            for name, count in (pair for part in parts for pair in part.metrics.items()):
+                change.metrics[name] = change.metrics.get(name, 0) + count
+            if any("cdc" in action for action in change.actions):
+                inserted = f"SELECT *, 'insert' AS _change_type FROM ({scan_sql(change.after(files))})"
+                change.feed(connection.sql(inserted).to_arrow_reader(BATCH_ROWS))
+            change.metrics |= {"numFiles": len(files), "numOutputBytes": sum(file.size for file in files)}
+            return change.commit()
+
+    def _change(self, table: Snapshot) -> Transaction:
+        looked_at = None if self.mode == "append" else self.predicate or "true"
+        parameters = self._parameters if self.predicate is None else {**self._parameters, "predicate": self.predicate}
+        change = Transaction(table, "WRITE", looked_at, parameters)
+        change.protocol = with_features(change.protocol, _features(self.schema))
+        change.metadata = _evolved(table, self.schema, self.partitions)
+        return change
+
+    @property
+    def _parameters(self) -> dict[str, Any]:
+        return {"mode": _TOLD[self.mode], "partitionBy": self.partitions}
+
+    def _create(self, files: list[DataFile], parts: Sequence[Written]) -> int:
+        """Commit the first version of a table; an append follows on that of another writer who made the same table."""
+        first = table_actions(self.schema, self.partitions)
+        actions = [*first, *(add_action(file) for file in files)]
+        try:
+            if create_table(self.storage, "CREATE TABLE AS SELECT", self._parameters, actions):
+                return 0
+            table = open_snapshot(self.storage, None, "")
+            same = all(table.state.metadata.get(name) == first[1]["metaData"][name] for name in _RULES)
+            if self.mode == "append" and same:
+                return dataclasses.replace(self, table=table).commit(parts)
+            raise ConflictError("another writer created the table meanwhile; try again")
+        except BaseException:
+            self.storage.remove([file.path for file in files])
+            raise
+
+
+def plan(
+    storage: Storage,
+    columns: pa.Schema,
+    mode: Mode,
+    partition_by: str | Sequence[str] | None,
+    where: str,
+    merge_schema: bool = False,
+    predicate: str | None = None,
+) -> Plan:
+    """Check a write of rows with these columns, of which none is there yet; the arguments are those of `write`."""
+    table = _open(storage, mode, where)
+    with telling(where):
+        return _planned(storage, table, columns, mode, partition_by, merge_schema, predicate)
+
+
+def _open(storage: Storage, mode: Mode, where: str) -> Snapshot | None:
+    """The table that is written to; None if there is none yet."""
+    table = open_snapshot(storage, None, where) if _existing(storage, where) else None
+    if table and mode == "error":
+        raise FileExistsError(
+            f"{where}the table exists, at version {table.version}; "
+            'pass mode="append" or mode="overwrite" to write to it'
+        )
+    return table
+
+
+def _planned(
+    storage: Storage,
+    table: Snapshot | None,
+    columns: pa.Schema,
+    mode: Mode,
+    partition_by: str | Sequence[str] | None,
+    merge_schema: bool,
+    predicate: str | None,
+) -> Plan:
+    stays = mode == "append" or predicate is not None
+    schema, partitions = _checked(columns, table, stays, partition_by, merge_schema)
+    if table is None:
+        return Plan(storage, None, schema, partitions, mode, None)
+    check_writable(table.state.protocol, table.state.metadata, "append" if mode == "append" else "change")
+    if predicate is not None:
+        check_predicate(table, predicate)
+    return Plan(storage, table, schema, partitions, mode, predicate)
 
 
 def create_empty(storage: Storage, schema: pa.Schema, where: str) -> None:
@@ -104,37 +228,6 @@ def table_actions(schema: pa.Schema, partitions: list[str]) -> list[dict[str, An
         "createdTime": time.time_ns() // 1_000_000,
     }
     return [{"protocol": with_features(protocol, _features(schema))}, {"metaData": metadata}]
-
-
-def _commit(
-    table: Snapshot,
-    rows: pa.RecordBatchReader,
-    schema: pa.Schema,
-    partitions: list[str],
-    mode: Mode,
-    predicate: str | None,
-) -> int:
-    """Write rows to a table that there is, in the place of others if so said."""
-    looked_at = None if mode == "append" else predicate or "true"
-    parameters: dict[str, Any] = {"mode": _TOLD[mode], "partitionBy": partitions}
-    if predicate is not None:
-        parameters["predicate"] = predicate
-    with Transaction(table, "WRITE", looked_at, parameters) as change, scratch(table.storage) as connection:
-        change.protocol = with_features(change.protocol, _features(schema))
-        change.metadata = _evolved(table, schema, partitions)
-        if predicate is not None:
-            find(connection, table, predicate, "delete")
-            apply(change, connection, marks_rows(table, None), has_values=False)
-        elif mode == "overwrite":
-            for index in range(len(table.files)):
-                change.remove(index)
-        rules = {} if predicate is None else {f"the predicate {predicate!r}": predicate}
-        files = change.write(rows, rules, dropping=True)
-        if any("cdc" in action for action in change.actions):
-            inserted = f"SELECT *, 'insert' AS _change_type FROM ({scan_sql(change.after(files))})"
-            change.feed(connection.sql(inserted).to_arrow_reader(BATCH_ROWS))
-        change.metrics |= {"numFiles": len(files), "numOutputBytes": sum(file.size for file in files)}
-        return change.commit()
 
 
 def _evolved(table: Snapshot, schema: pa.Schema, partitions: list[str]) -> dict[str, Any]:
@@ -209,10 +302,10 @@ def _checked(
 
 
 def _existing(storage: Storage, where: str) -> bool:
-    """Whether there is a table."""
+    """Whether there is a table; it may begin beside files that other writers have not committed, or never will."""
     if is_table(storage):
         return True
-    if not storage.is_free():
+    if not storage.is_free() and not all(OWN_NAME.fullmatch(file.path) for file in storage.files()):
         raise FileExistsError(
             f"{where}{storage.root!r} exists and is not a Delta table; move it away or use another name"
         )
