@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 if not (Path(__file__).parent / "udf").is_dir():
     __path__.append(str(Path(__file__).parent.parent))
 
+from ironlake import kernels  # noqa: F401 - declares its functions
 from ironlake.lakehouse import Lake, open
 from ironlake.rdd import functions as rdd_functions  # noqa: F401 - declares its functions
 from ironlake.udf import engine, tasks  # noqa: F401 - declares its functions
@@ -23,7 +24,7 @@ from ironlake.udf.engine import aggregate, functions, relation, scalar, table
 from ironlake.udf.tasks import task
 from ironlake.udf.training import TrainingRun, train
 
-from . import catalog  # noqa: F401 - declares its function
+from . import catalog, published  # noqa: F401 - declare their functions
 from .bigquery import bqml
 from .database import connect, load
 
