@@ -165,7 +165,8 @@ def build(name: str, request: Request, costs: Costs) -> Schedule:
             raise ValueError(f"argument {argument} must be at least 1, got {value}")
     if request.stages * entry.chunks_of(request) * request.micro_batches * 3 > _MOST:
         raise ValueError(
-            f"arguments stages {request.stages} and micro_batches {request.micro_batches} make more than {_MOST} operations"
+            f"arguments stages {request.stages} and micro_batches {request.micro_batches} make more than {_MOST} "
+            "operations"
         )
     if request.max_activations is not None and not request.max_activations > 0:
         raise ValueError(f"argument max_activations must be greater than 0, got {request.max_activations}")

@@ -5,13 +5,12 @@ Source: Li, Hoefler: Chimera, SC 2021, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
+import numpy.typing as npt
 
 from .costs import Costs
 from .list_scheduling import Urgency, best_of, list_schedule
-from .schedule import Integers, Kind, Operation, Schedule
+from .schedule import Integers, Kind, Schedule
 
 F, B = Kind.F, Kind.B
 
@@ -45,25 +44,26 @@ def chimera(workers: int, micro_batches: int, pipelines: int) -> Schedule:
     backward pass at ``2 D U + 2 j + 2 D - 1 - stage``; no two operations of a worker meet.
     """
     worker_of = placement(workers, pipelines)
-    slots: list[list[tuple[int, Operation]]] = [[] for _ in range(workers)]
-    for unit, block, pipeline, place in _dealt(workers, micro_batches, pipelines):
-        first = 2 * workers * block + 2 * place
-        for stage, worker in enumerate(worker_of[pipeline]):
-            slots[worker].append((first + stage, (F, pipeline, stage, unit)))
-            slots[worker].append((first + 2 * workers - 1 - stage, (B, pipeline, stage, unit)))
-    orders = [[operation for _, operation in sorted(found)] for found in slots]
-    return Schedule.of("chimera", micro_batches, worker_of, orders)
+    unit, block, pipeline, place = _dealt(workers, micro_batches, pipelines)[:, :, None]
+    stage = np.arange(workers)
+    first = 2 * workers * block + 2 * place
+    slot = np.stack([first + stage, first + 2 * workers - 1 - stage])
+    kind = np.array([F, B])[:, None, None]
+    return Schedule.of_slots("chimera", micro_batches, worker_of, slot, kind, pipeline, stage, unit)
 
 
-def _dealt(workers: int, micro_batches: int, pipelines: int) -> Iterator[tuple[int, int, int, int]]:
-    """Each micro-batch with its block, its pipeline and its place in the pipeline's share of the block."""
-    for block, start in enumerate(range(0, micro_batches, workers)):
-        size = min(workers, micro_batches - start)
-        shares = [size // pipelines + (pipeline < size % pipelines) for pipeline in range(pipelines)]
-        units = iter(range(start, start + size))
-        for pipeline, share in enumerate(shares):
-            for place in range(share):
-                yield next(units), block, pipeline, place
+def _dealt(workers: int, micro_batches: int, pipelines: int) -> npt.NDArray[np.int64]:
+    """Each micro-batch, its block, its pipeline and its place in the pipeline's share of the block, as four rows."""
+    unit = np.arange(micro_batches)
+    block, inside = np.divmod(unit, workers)
+    share, larger = np.divmod(np.minimum(workers, micro_batches - block * workers), pipelines)
+    # The first `larger` pipelines get one more.
+    bound = larger * (share + 1)
+    early = inside < bound
+    rest = np.maximum(share, 1)
+    pipeline = np.where(early, inside // (share + 1), larger + (inside - bound) // rest)
+    place = np.where(early, inside % (share + 1), (inside - bound) % rest)
+    return np.stack([unit, block, pipeline, place])
 
 
 def forward_doubling(workers: int, micro_batches: int, pipelines: int, costs: Costs) -> Schedule:
@@ -88,9 +88,7 @@ def _equalized(name: str, workers: int, micro_batches: int, parts: int, pipeline
     """
     worker_of = placement(workers, pipelines)
     units = micro_batches * parts
-    pipeline_of = np.zeros(units, np.int32)
-    for pair, _, pipeline, _ in _dealt(workers, units // 2, pipelines):
-        pipeline_of[2 * pair : 2 * pair + 2] = pipeline
+    pipeline_of = np.repeat(_dealt(workers, units // 2, pipelines)[2], 2).astype(np.int32)
     cap = 2 * workers / parts
     tried = [
         list_schedule(

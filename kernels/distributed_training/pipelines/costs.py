@@ -57,7 +57,7 @@ class Costs:
             weight_time = backward_time / 2
         if weight_time > backward_time:
             raise ValueError(
-                f"argument weight_time is {weight_time}, more than the backward_time {backward_time} that it is a part of"
+                f"argument weight_time is {weight_time}, more than the backward_time {backward_time} that it is part of"
             )
         scale = np.ones(stages)
         if stage_forward_times is not None:

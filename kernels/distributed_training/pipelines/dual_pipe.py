@@ -17,7 +17,7 @@ F, B, I, W = Kind.F, Kind.B, Kind.I, Kind.W  # noqa: E741
 
 
 class _Order:
-    """The operations of a worker on two parts of the model: 0 the one that its first micro-batches come to, 1 the other."""
+    """The operations of a worker on two parts of the model: 0 is where its first micro-batches come in, 1 the other."""
 
     def __init__(self, parts: list[tuple[int, int, list[int]]]) -> None:
         self.parts = parts  # pipeline, stage and units of each

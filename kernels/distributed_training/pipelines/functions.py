@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -138,7 +138,7 @@ def _as_query(relation: str) -> str:
 
 
 def _takes_those_of_run(function: Callable[..., pa.Table]) -> Callable[..., pa.Table]:
-    """Give a function the parameters of `run`, behind those of its own, and their documentation."""
+    """Give a function the parameters of `run`, behind its own, and their documentation."""
     own = inspect.signature(function).parameters
     shared = inspect.signature(run).parameters
     first = {name: each for name, each in own.items() if name != "arguments"}
@@ -163,9 +163,9 @@ def pipeline_schedule(**arguments: Any) -> pa.Table:
     Returns
     -------
     TABLE
-        A row per operation: ``worker``, ``seq`` INTEGER (its place on the worker), ``op`` VARCHAR (F forward, FF on two
+        A row per operation: ``worker``, ``seq`` INTEGER (its place there), ``op`` VARCHAR (F forward, FF on two
         micro-batches; B backward, BH half of it; I the part of it that gives the gradient of the input, W that of the
-        weights; SYNC summing up gradients), ``stage``, ``chunk``, ``pipeline``, ``micro_batch`` INTEGER (NULL for SYNC),
+        weights; SYNC summing up gradients), ``stage``, ``chunk``, ``pipeline``, ``micro_batch`` INTEGER (NULL in SYNC),
         ``start_time``, ``end_time`` DOUBLE, ``activations_after`` DOUBLE (micro-batches whose activations the worker
         holds then). A forward and a backward pass of a worker at the same time run together (``dualpipe``).
 
@@ -248,7 +248,7 @@ def pipeline_summary(**arguments: Any) -> pa.Table:
         (the part of the makespan in which workers idle), ``stage_span_bubble`` (that between a worker's first and last
         operation, of the worst), ``warmup_bubble``, ``steady_bubble``, ``drain_bubble`` (the part before a worker's
         first backward pass, between, and after its last forward pass), ``peak_activations_min``,
-        ``peak_activations_max`` (micro-batches whose activations workers hold), ``weight_copies`` (the most of a worker),
+        ``peak_activations_max`` (micro-batches whose activations workers hold), ``weight_copies`` (most on a worker),
         ``cf``, ``cb``, ``cw`` INTEGER (forward, backward and weight operations on the critical path),
         ``closed_form_bubble`` (the bubble ratio by the paper's formula, for equal stages without communication; NULL if
         there is none).
@@ -303,7 +303,7 @@ def pipeline_compare(schedules: list[str] | None = None, **arguments: Any) -> pa
     results, refused = [], []
     for name in schedules if schedules is not None else SCHEDULES:
         try:
-            results.append(run(schedule=name, **arguments))
+            results.append(run(**arguments, schedule=cast(ScheduleName, name)))
         except ValueError as error:
             if schedules is not None:
                 raise

@@ -48,11 +48,11 @@ def measured(rows: pa.Table, costs: Costs) -> tuple[Costs, Samples]:
     is_split = "W" in names
     kinds = {"F": Kind.F, "B": Kind.I if is_split else Kind.B, "I": Kind.I, "W": Kind.W}
     found: dict[tuple[int, int], Floats] = {}
-    for name, kind in kinds.items():
+    for name, number in kinds.items():
         for stage in range(costs.time.shape[1]):
             own = seconds[(names == name) & (stages == stage)]
             if len(own := own[np.isfinite(own)]):
-                found[int(kind), stage] = own
+                found[int(number), stage] = own
     if not found:
         raise ValueError("argument trace has no time of an operation F, B, I or W on one of the stages")
     time = costs.time.copy()

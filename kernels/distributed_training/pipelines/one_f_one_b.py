@@ -6,11 +6,12 @@ Megatron-LM PTD-P (SC 2021, section 2.2), breadth-first pipelines (MLSys 2023).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 
-from .schedule import Integers, Kind, Operation, Schedule
+from .schedule import Integers, Kind, Schedule
 
 F, B = Kind.F, Kind.B
 
@@ -22,27 +23,13 @@ def in_line(workers: int, chunks: int = 1) -> Integers:
 
 def gpipe(workers: int, micro_batches: int) -> Schedule:
     """All forward passes, then all backward passes."""
-
-    def order(worker: int) -> Iterator[Operation]:
-        yield from ((F, 0, worker, unit) for unit in range(micro_batches))
-        yield from ((B, 0, worker, unit) for unit in range(micro_batches))
-
-    return Schedule.of("gpipe", micro_batches, in_line(workers), [order(worker) for worker in range(workers)])
+    return dataclasses.replace(looped_bfs(workers, micro_batches, 1), name="gpipe")
 
 
 def one_f_one_b(workers: int, micro_batches: int, name: str = "1f1b", is_synchronous: bool = True) -> Schedule:
     """Forward passes until the first gradient can arrive, then one of each kind in turn (DAPPLE, PipeDream)."""
-
-    def order(worker: int) -> Iterator[Operation]:
-        ahead = min(micro_batches, workers - 1 - worker)
-        yield from ((F, 0, worker, unit) for unit in range(ahead))
-        for unit in range(ahead, micro_batches):
-            yield F, 0, worker, unit
-            yield B, 0, worker, unit - ahead
-        yield from ((B, 0, worker, unit) for unit in range(micro_batches - ahead, micro_batches))
-
-    orders = [order(worker) for worker in range(workers)]
-    return Schedule.of(name, micro_batches, in_line(workers), orders, is_synchronous=is_synchronous)
+    made = _in_turn(workers, micro_batches, 1, np.arange(workers)[::-1])
+    return dataclasses.replace(made, name=name, is_synchronous=is_synchronous)
 
 
 def interleaved(workers: int, micro_batches: int, chunks: int) -> Schedule:
@@ -58,48 +45,42 @@ def interleaved(workers: int, micro_batches: int, chunks: int) -> Schedule:
             f"interleaved_1f1b needs micro_batches that are a multiple of the {workers} stages, got {micro_batches}; "
             f"the next one is {-(-micro_batches // workers) * workers}"
         )
+    behind = np.arange(workers)[::-1]
+    ahead = behind if chunks == 1 else 2 * behind + (chunks - 1) * workers
+    return _in_turn(workers, micro_batches, chunks, ahead)
+
+
+def _in_turn(workers: int, micro_batches: int, chunks: int, ahead: npt.NDArray[np.int64]) -> Schedule:
+    """Some forward passes ahead, then a forward and a backward pass in turn, then the backward passes that are left."""
     count = micro_batches * chunks
-
-    def operation(kind: Kind, worker: int, at: int) -> Operation:
-        group, inside = divmod(at, workers * chunks)
-        chunk = inside // workers
-        chunk = chunk if kind == F else chunks - 1 - chunk
-        return kind, 0, chunk * workers + worker, group * workers + inside % workers
-
-    def order(worker: int) -> Iterator[Operation]:
-        ahead = min(count, 2 * (workers - 1 - worker) + (chunks - 1) * workers)
-        yield from (operation(F, worker, at) for at in range(ahead))
-        for at in range(ahead, count):
-            yield operation(F, worker, at)
-            yield operation(B, worker, at - ahead)
-        yield from (operation(B, worker, at) for at in range(count - ahead, count))
-
-    orders = [order(worker) for worker in range(workers)]
-    return Schedule.of("interleaved_1f1b", micro_batches, in_line(workers, chunks), orders)
+    ahead = np.minimum(ahead, count)[:, None]
+    at, worker = np.arange(count), np.arange(workers)[:, None]
+    forward = np.where(at < ahead, at, 2 * at - ahead)
+    backward = np.where(at < count - ahead, 2 * at + ahead + 1, at + count)
+    group, inside = np.divmod(at, workers * chunks)
+    chunk = inside // workers
+    unit = group * workers + inside % workers if chunks > 1 else at
+    stage = np.stack([chunk * workers + worker, (chunks - 1 - chunk) * workers + worker])
+    kind = np.array([F, B])[:, None, None]
+    slot = np.stack([forward, backward])
+    return Schedule.of_slots("interleaved_1f1b", micro_batches, in_line(workers, chunks), slot, kind, 0, stage, unit)
 
 
 def looped_bfs(workers: int, micro_batches: int, chunks: int) -> Schedule:
     """All micro-batches through one chunk before the next, forward and then backward."""
-
-    def order(worker: int) -> Iterator[Operation]:
-        for chunk in range(chunks):
-            yield from ((F, 0, chunk * workers + worker, unit) for unit in range(micro_batches))
-        for chunk in reversed(range(chunks)):
-            yield from ((B, 0, chunk * workers + worker, unit) for unit in range(micro_batches))
-
-    orders = [order(worker) for worker in range(workers)]
-    return Schedule.of("looped_bfs", micro_batches, in_line(workers, chunks), orders)
+    at = np.arange(2 * chunks * micro_batches)
+    turn, unit = np.divmod(at, micro_batches)
+    chunk = np.where(turn < chunks, turn, 2 * chunks - 1 - turn)
+    stage = chunk * workers + np.arange(workers)[:, None]
+    kind = np.where(turn < chunks, F, B)
+    return Schedule.of_slots("looped_bfs", micro_batches, in_line(workers, chunks), at, kind, 0, stage, unit)
 
 
 def gems(workers: int, micro_batches: int) -> Schedule:
     """Two replicas in opposite directions take micro-batches in turn; one starts as the other goes back."""
-    line = np.arange(workers, dtype=np.int32)
-
-    def order(worker: int) -> Iterator[Operation]:
-        stage = (worker, workers - 1 - worker)
-        for unit in range(micro_batches):
-            yield F, unit % 2, stage[unit % 2], unit
-            yield B, unit % 2, stage[unit % 2], unit
-
-    orders = [order(worker) for worker in range(workers)]
-    return Schedule.of("gems", micro_batches, np.stack([line, line[::-1]]), orders)
+    line = np.arange(workers)
+    at = np.arange(2 * micro_batches)
+    unit = at // 2
+    return Schedule.of_slots(
+        "gems", micro_batches, np.stack([line, line[::-1]]), at, at % 2 * B, unit % 2, line[:, None], unit
+    )

@@ -18,6 +18,11 @@ import numpy.typing as npt
 Integers = npt.NDArray[np.int32]
 
 
+def rows_of(*columns: Any) -> list[tuple[Any, ...]]:
+    """The rows of the Arrow columns that a relation function gets."""
+    return list(zip(*(column.to_pylist() for column in columns), strict=True))
+
+
 class Kind(enum.IntEnum):
     """What an operation computes; the names are those of PyTorch's schedules."""
 
@@ -84,6 +89,25 @@ class Schedule:
         return cls.of_columns(name, micro_batches, worker_of, [len(order) for order in lists], table, **more)
 
     @classmethod
+    def of_slots(
+        cls, name: str, micro_batches: int, worker_of: Any, slot: Any, kind: Any, pipeline: Any, stage: Any, unit: Any
+    ) -> Schedule:
+        """A schedule from operations in any order, each with a slot in the order of its worker."""
+        worker_of = np.ascontiguousarray(worker_of, np.int32)
+        slot, *columns = (np.ravel(each) for each in np.broadcast_arrays(slot, kind, pipeline, stage, unit))
+        table = np.stack(columns, axis=1).astype(np.int32)
+        worker = worker_of[table[:, 1], table[:, 2]]
+        counts = np.bincount(worker)
+        slots = int(slot.max()) + 1
+        place = worker * slots + slot
+        if (counts == slots).all():
+            ordered = np.empty_like(table)
+            ordered[place] = table
+        else:
+            ordered = table[np.argsort(place)]
+        return cls.of_columns(name, micro_batches, worker_of, counts, ordered)
+
+    @classmethod
     def of_columns(
         cls, name: str, micro_batches: int, worker_of: Any, counts: Any, table: Integers, **more: Any
     ) -> Schedule:
@@ -97,7 +121,9 @@ class Schedule:
             np.ascontiguousarray(worker_of, np.int32),
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             np.where(paired, ~kind, kind).astype(np.int32),
-            *columns,
+            columns[0],
+            columns[1],
+            columns[2],
             **{"paired": paired, "units": micro_batches, **more},
         )
 

@@ -48,22 +48,23 @@ class Simulation:
     @property
     def bubble_ratio(self) -> float:
         """The part of the makespan in which workers idle, on average."""
-        return 1.0 - float(self.busy.mean()) / self.makespan
+        return max(0.0, 1.0 - float(self.busy.mean()) / self.makespan)  # rounded
 
     @functools.cached_property
     def spans(self) -> Floats:
         """From each worker's first start to its last end."""
         offsets = self.schedule.offsets
-        return np.maximum.reduceat(self.end, offsets[:-1]) - self.start[offsets[:-1]]
+        spans: Floats = np.maximum.reduceat(self.end, offsets[:-1]) - self.start[offsets[:-1]]
+        return spans
 
     @property
     def stage_span_bubble(self) -> float:
         """The largest part of a worker's own span in which it idles (what "zero bubble" counts)."""
-        return float((1.0 - self.busy / self.spans).max())
+        return max(0.0, float((1.0 - self.busy / self.spans).max()))
 
     @functools.cached_property
     def phase_bubbles(self) -> tuple[float, float, float]:
-        """The bubble ratio as three parts: before a worker's first backward pass, after its last forward one, between."""
+        """The bubble ratio in parts: before a worker's first backward pass, in between, after its last forward pass."""
         schedule, idle = self.schedule, np.zeros(3)
         for worker in range(schedule.workers):
             own = slice(schedule.offsets[worker], schedule.offsets[worker + 1])
@@ -84,9 +85,10 @@ class Simulation:
         schedule = self.schedule
         size = schedule.micro_batches / schedule.units / schedule.chunks
         change = np.array([schedule.forward_span * size, -size, -size / 2, -size / 2])[schedule.kind]
-        total = np.cumsum(change)
+        total: Floats = np.cumsum(change)
         before = np.concatenate([[0.0], total])[schedule.offsets[:-1]]
-        return total - np.repeat(before, np.diff(schedule.offsets))
+        held: Floats = total - np.repeat(before, np.diff(schedule.offsets))
+        return held
 
     @property
     def peak_activations(self) -> Floats:

@@ -10,13 +10,18 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from .costs import Costs
 from .list_scheduling import Urgency, best_of, list_schedule
 from .one_f_one_b import in_line
-from .schedule import Integers, Kind, Operation, Schedule
+from .schedule import Integers, Kind, Schedule
 
 F, I, W = Kind.F, Kind.I, Kind.W  # noqa: E741
+#: For each of the four passes through each worker, when it is.
+Slots = npt.NDArray[np.int64]
+#: Repeated blocks that are tried, those with the shortest waits first.
+_MOST_BLOCKS = 8
 #: Gradients of inputs, then forward passes, and gradients of weights when there is nothing else.
 _LINE = Urgency(forward=1, backward=2, order=1e-6)
 #: Either comes first, depending on which chunk is behind.
@@ -90,31 +95,49 @@ def _blocks(name: str, workers: int, micro_batches: int, steps: tuple[int, int, 
     does of it takes slots that differ modulo six. `steps` are those of the four passes: the shorter, the less memory.
     """
     line = np.arange(workers)
-    for turn, loss, back in itertools.product(range(1, 7), repeat=3):
+    waits = sorted(itertools.product(range(1, 7), repeat=3), key=sum)
+    found = 0
+    for turn, loss, back in waits:
         down = steps[0] * line
         up = down[-1] + turn + steps[1] * line[::-1]
         back_up = up[0] + loss + steps[2] * line
         back_down = back_up[-1] + back + steps[3] * line[::-1]
         slots = np.stack([down, up, back_up, back_down])
-        if any(len(set(own)) < 4 for own in (slots % 6).T.tolist()):
+        ordered = np.sort(slots % 6, axis=0)
+        if (ordered[1:] == ordered[:-1]).any():
             continue
-        orders = [
-            _block(worker, 2 * workers - 1 - worker, slots[:, worker], micro_batches) for worker in range(workers)
-        ]
-        yield Schedule.of(name, micro_batches, in_v(workers), orders)
+        yield _repeated(name, slots, micro_batches)
+        found += 1
+        if found == _MOST_BLOCKS:
+            return
 
 
-def _block(first: int, second: int, slots: np.ndarray[tuple[int], np.dtype[np.int64]], count: int) -> list[Operation]:
-    """The operations of a worker, by the slots of the first micro-batch; W takes the free slots behind its I."""
-    down, up, back_up, back_down = map(int, slots)
-    free = set(range(6)) - {slot % 6 for slot in (down, up, back_up, back_down)}
+def _repeated(name: str, slots: Slots, micro_batches: int) -> Schedule:
+    """The schedule that repeats a block, whose passes have slots on each worker; W takes the free ones behind I."""
+    workers = slots.shape[1]
+    first = np.arange(workers)
+    second = 2 * workers - 1 - first
+    table = np.empty((workers, 6, 3), np.int64)
+    for worker, (down, up, back_up, back_down) in enumerate(slots.T.tolist()):
+        free = set(range(6)) - {slot % 6 for slot in (down, up, back_up, back_down)}
+        late = min(_behind(back_up, residue) for residue in free)
+        last = _behind(back_down, (free - {late % 6}).pop())
+        one, two = first[worker], second[worker]
+        table[worker] = [
+            (down, F, one), (up, F, two), (back_up, I, two), (back_down, I, one), (late, W, two), (last, W, one)
+        ]  # fmt: skip
+    unit = np.arange(micro_batches)
+    slot = (table[:, :, 0, None] + 6 * unit).reshape(workers, -1)
+    order = np.argsort(slot, axis=1)
+    columns = [np.zeros_like(slot)]
+    for values in (table[:, :, 1], table[:, :, 2]):
+        columns.append(np.repeat(values, micro_batches, axis=1))
+    columns.append(np.tile(unit, (workers, 6)))
+    pipeline, kind, stage, units = (np.take_along_axis(column, order, 1).ravel() for column in columns)
+    operations = np.stack([kind, pipeline, stage, units], axis=1).astype(np.int32)
+    return Schedule.of_columns(name, micro_batches, in_v(workers), [6 * micro_batches] * workers, operations)
 
-    def behind(slot: int, residue: int) -> int:
-        return slot + ((residue - slot) % 6 or 6)
 
-    late = min(behind(back_up, residue) for residue in free)
-    last = behind(back_down, (free - {late % 6}).pop())
-    passes = [(down, F, first), (up, F, second), (back_up, I, second), (back_down, I, first)]
-    passes += [(late, W, second), (last, W, first)]
-    order = sorted((slot + 6 * unit, kind, stage, unit) for slot, kind, stage in passes for unit in range(count))
-    return [(kind, 0, stage, unit) for _, kind, stage, unit in order]
+def _behind(slot: int, residue: int) -> int:
+    """The first slot behind one that has a residue modulo six."""
+    return slot + ((residue - slot) % 6 or 6)
