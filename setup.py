@@ -22,6 +22,7 @@ setup(
         *(f"ironlake.{package}" for package in subfolders("ironlake")),
         *(f"ironlake.{floor}" for floor in FLOORS),
         *(f"ironlake.{floor}.{package}" for floor in FLOORS for package in subfolders(floor)),
+        "ironlake.docs.published",
     ],
-    package_dir={f"ironlake.{floor}": floor for floor in FLOORS},
+    package_dir={f"ironlake.{floor}": floor for floor in FLOORS} | {"ironlake.docs.published": "docs/published"},
 )

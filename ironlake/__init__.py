@@ -40,7 +40,9 @@ _MODULES = {
     "task": "udf.tasks", "train": "udf.training", "TrainingRun": "udf.training", "bqml": "bigquery",
 }  # fmt: skip
 #: What declares functions when it is imported.
-_DECLARING = ("lakehouse", "udf.tasks", "udf.training", "rdd.functions", "catalog", "bigquery", "database")
+_DECLARING = (
+    "lakehouse", "udf.tasks", "udf.training", "rdd.functions", "kernels", "catalog", "published", "bigquery", "database",
+)  # fmt: skip
 
 
 def _declare() -> None:

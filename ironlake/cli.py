@@ -1,4 +1,4 @@
-"""The command line: ``ironlake demo``, ``ironlake sql``, ``ironlake run`` and ``ironlake functions``."""
+"""The command line: ``ironlake demo``, ``sql``, ``run``, ``functions``, ``reproduce`` and ``version``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rich.markup import escape
 
 import ironlake
 
+from . import published
 from .output import Format, show
 
 if TYPE_CHECKING:
@@ -132,6 +133,20 @@ def _list(rows: list[tuple[str, str, str, str]]) -> Table:
             short = shorter
         table.add_row(name, kind, escape(short), escape(description.split(". ")[0]))
     return table
+
+
+@app.command()
+def reproduce(
+    family: Annotated[str, typer.Argument(help="A family of functions, such as distributed-training.")],
+    form: FormatOption = Format.table,
+) -> None:
+    """Hold what a family of functions computes against what its papers published."""
+    with _one_line_errors():
+        result = ironlake.connect().sql("FROM published_results(?)", params=[family])
+        if form is Format.table:
+            Console().print(published.table_of(result))
+        else:
+            show(result, form)
 
 
 @app.command()

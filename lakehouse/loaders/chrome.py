@@ -90,6 +90,12 @@ _ROWS = rf"""
     LEFT JOIN threads ON d.file = threads.file AND d.pid = threads.pid AND d.tid = threads.tid
     ORDER BY {PROBLEM} IS NULL, d.start_ns, d.file, d.number"""
 
+_BYTES = "TRY_CAST(coalesce(args->>'bytes', args->>'Bytes', args->>'num_bytes') AS BIGINT)"
+#: Passes of pipelines, as Ironlake writes them (``kind``) and as programs name their functions.
+_PASS = """coalesce(args->>'kind', nullif(regexp_extract(name, '^([FBIW])\\b', 1), ''), CASE
+    WHEN name ILIKE '%weight%' THEN 'W' WHEN name ILIKE '%backward%' THEN 'B' WHEN name ILIKE '%forward%' THEN 'F'
+    END, name)"""
+
 LOADER = Loader(
     "chrome",
     rows,
@@ -97,7 +103,15 @@ LOADER = Loader(
         "step_trace": {
             "device": "concat_ws(' / ', process, thread)",
             "op": "coalesce(args->>'op', cat)",
-            "bytes": "TRY_CAST(coalesce(args->>'bytes', args->>'Bytes', args->>'num_bytes') AS BIGINT)",
-        }
+            "bytes": _BYTES,
+        },
+        "pipeline_op_trace": {
+            "worker": "TRY_CAST(tid AS INTEGER)",
+            **{name: f"TRY_CAST(args->>'{name}' AS INTEGER)" for name in ("stage", "chunk", "micro_batch")},
+            "op": _PASS,
+            "start_us": "start_ns // 1000",
+            "dur_us": "duration_ns // 1000",
+            "bytes": _BYTES,
+        },
     },
 )

@@ -78,7 +78,15 @@ def test_other_columns_and_tables(load):
         "dur_us": "duration_ns / 1000",
     }
     rows = load("pipeline_op_trace", text, "chrome", columns=columns)
-    assert rows == [{"run": "run", "worker": 4, "micro_batch": 3, "op": "F", "dur_us": 2}]
+    assert rows == [{"run": "run", "worker": 4, "micro_batch": 3, "op": "F", "start_us": 1, "dur_us": 2}]
+
+
+def test_passes_of_pipelines(load):
+    names = ["F 3", "I 0", "call_forward", "call_backward_weight", "call_backward", "Fused"]
+    events = [event(name, at, 2, args={"stage": "5", "micro_batch": 1}) for at, name in enumerate(names)]
+    rows = load("pipeline_op_trace", profile(*events))
+    assert [row["op"] for row in rows] == ["F", "I", "F", "W", "B", "Fused"]
+    assert {(row["stage"], row["micro_batch"]) for row in rows} == {(5, 1)}
 
 
 @pytest.mark.parametrize(
