@@ -1,5 +1,5 @@
 """Training on many devices: pipeline schedules, sharded and offloaded states, embedding tables, and a planner."""
 
-from . import clusters, collectives, pipelines
+from . import calibration, clusters, collectives, constants, pipelines, runs, step_time, transformer
 
-__all__ = ["clusters", "collectives", "pipelines"]
+__all__ = ["calibration", "clusters", "collectives", "constants", "pipelines", "runs", "step_time", "transformer"]
