@@ -17,7 +17,7 @@ from ironlake.udf.engine import relation
 from .checks import above_zero
 from .clusters import find_cluster
 from .constants import CONSTANTS, NAMES, column, record
-from .runs import MACHINE, RUN, machine_of, run_of
+from .runs import RUN, machine_of, run_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -141,10 +141,10 @@ def training_model_fit(
     runs, measured = _measured(columns, step_time_s, {"vocab": vocab, "zero_stage": zero_stage})
     if not len(runs):
         return None
-    where = find_cluster(cluster, None, "training_model_fit")
+    where = find_cluster(cluster, None, "option cluster")
     if inter_gbps_per_gpu is not None:
         where = dataclasses.replace(where, inter_gbps_per_gpu=inter_gbps_per_gpu)
-    return fit(runs, np.repeat(machine_of(where, "training_model_fit"), len(runs)), measured, outlier)
+    return fit(runs, np.repeat(machine_of(where, "option cluster"), len(runs)), measured, outlier)
 
 
 def _measured(
@@ -175,7 +175,6 @@ def fit(runs: Any, machines: Any, measured: np.ndarray[Any, Any], outlier: float
     """
     from .step_time_kernels import predict
 
-    assert runs.dtype == RUN and machines.dtype == MACHINE
     prior = column("prior")
     predicted = predict(runs, machines, np.repeat(record(prior), len(runs)))
     if np.median(measured / predicted) > _MILLISECONDS:
@@ -211,9 +210,8 @@ class _Problem:
 
         step = 1e-3
         inside = np.clip(self.prior, step, 1 - step)
-        sensitivities = np.stack(
-            [(self.errors(inside + step * row) - self.errors(inside - step * row)) / (2 * step) for row in np.eye(len(NAMES))]
-        ).T  # fmt: skip
+        slopes = [self.errors(inside + step * axis) - self.errors(inside - step * axis) for axis in np.eye(len(NAMES))]
+        sensitivities = np.stack(slopes, axis=1) / (2 * step)
         triangle, pivots = qr(sensitivities, mode="r", pivoting=True)
         diagonal = np.abs(np.diag(triangle))
         return np.asarray(pivots[: int((diagonal > _TOLD * diagonal[0]).sum())])

@@ -59,7 +59,9 @@ def constants_of(calibration: Any) -> np.ndarray[Any, Any]:
     values = dict(zip(NAMES, column("value"), strict=True))
     if calibration is not None:
         if not isinstance(calibration, Mapping):
-            raise ValueError(f"argument calibration must be a STRUCT, such as training_model_fit gives, got {calibration!r}")
+            raise ValueError(
+                f"argument calibration must be a STRUCT, such as training_model_fit gives, got {calibration!r}"
+            )
         given = calibration.get("constants", calibration)
         values |= {name: bounded(name, value) for name, value in given.items()}
     return record(values.values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from .step_time_kernels import stage_parameters
@@ -69,17 +68,18 @@ def device_bytes(run: Any, states: float, gradients: float, held: Any) -> float:
     if stage == 3:  # the layer that computes and the next one are there as a whole
         layer = (12 * run.hidden * run.hidden + 13 * run.hidden) / run.tp
         held[WEIGHTS] += 2 * _HALF * max(layer, run.vocab / run.tp * run.hidden)
-    first = held[:NODE_CPU].sum()
-    if run.pp == 1:
-        return float(first)
-    return float(max(first, _last_stage(run, parameters, held)))
+    first = 0.0
+    for place in range(NODE_CPU):
+        first += held[place]
+    return first if run.pp == 1 else max(first, _last_stage(run, held))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _last_stage(run: Any, parameters: float, held: Any) -> float:
+def _last_stage(run: Any, held: Any) -> float:
     """Bytes on the last stage: one micro-batch in flight, and the logits with their loss."""
     if run.schedule > 1:
         return 0.0
     one = layer_activations(run, run.recompute) * run.layers / run.pp
     logits = 4 * run.micro_batch * run.seq * (run.hidden + run.vocab / run.tp)
-    return float(held[WEIGHTS] + held[GRADIENTS] + held[STATES] + held[RECOMPUTATION] + one + logits)
+    states = held[WEIGHTS] + held[GRADIENTS] + held[STATES]
+    return states + held[RECOMPUTATION] + one + logits

@@ -156,7 +156,9 @@ def _number(name: str, value: Any) -> float:
 
 def _check_count(name: str, value: Any) -> None:
     if isinstance(value, str):
-        raise ValueError(f"argument {name} is the text {value!r}; expected a number, such as {name} := {value}::INTEGER")
+        raise ValueError(
+            f"argument {name} is the text {value!r}; expected a number, such as {name} := {value}::INTEGER"
+        )
     least = 0 if name in _FROM_ZERO else 1
     if isinstance(value, bool) or not value == value or value < least or value != int(value) or value > 1e15:
         raise ValueError(f"argument {name} must be a whole number of at least {least}, got {value}")
@@ -184,8 +186,8 @@ def check_run(run: Any) -> None:
     if heads % tp:
         raise ValueError(f"arguments heads and tp: {heads} heads cannot be split over tp {tp}; expected a divisor")
     if batch % (dp * micro):
-        legal = [each for each in _divisors(batch // dp)] if batch % dp == 0 else []
-        told = f"micro_batch {', '.join(map(str, legal))}" if legal else f"a dp of {_divisors(batch)}"
+        legal = divisors(batch // dp) if batch % dp == 0 else []
+        told = f"micro_batch {', '.join(map(str, legal))}" if legal else f"a dp of {divisors(batch)}"
         raise ValueError(
             f"arguments global_batch, dp and micro_batch: {batch} sequences are no multiple of {dp} * {micro}; "
             f"expected {told}"
@@ -201,7 +203,9 @@ def _check_schedule(schedule: str, pp: int, chunks: int, micro_batches: int) -> 
             f"multiple of pp {pp}, got {micro_batches}; the next multiple is {-(-micro_batches // pp) * pp}"
         )
     if schedule != "interleaved_1f1b" and chunks > 1:
-        raise ValueError(f"argument chunks is {chunks}; only schedule 'interleaved_1f1b' has more than 1, not {schedule}")
+        raise ValueError(
+            f"argument chunks is {chunks}; only schedule 'interleaved_1f1b' has more than 1, not {schedule}"
+        )
     if schedule == "chimera" and (pp < 2 or pp % 2 or micro_batches % pp):
         raise ValueError(
             f"argument schedule: chimera needs an even pp of at least 2 and micro_batches that are a multiple of it, "
@@ -219,9 +223,7 @@ def check_devices(gpus: int, tp: int, pp: int, dp: int) -> None:
     """
     if tp * pp * dp == gpus:
         return
-    legal = [
-        (t, p, gpus // t // p) for t in _divisors(gpus) for p in _divisors(gpus // t)
-    ]
+    legal = [(t, p, gpus // t // p) for t in divisors(gpus) for p in divisors(gpus // t)]
     nearest = sorted(legal, key=lambda each: sum(abs(np.log(a / b)) for a, b in zip(each, (tp, pp, dp), strict=True)))
     told = ", ".join(f"{t}*{p}*{d}" for t, p, d in nearest[:3])
     raise ValueError(
@@ -230,7 +232,8 @@ def check_devices(gpus: int, tp: int, pp: int, dp: int) -> None:
     )
 
 
-def _divisors(number: int) -> list[int]:
+def divisors(number: int) -> list[int]:
+    """The divisors of a number, ascending; none of 0."""
     return [each for each in range(1, number + 1) if number % each == 0] if number > 0 else []
 
 

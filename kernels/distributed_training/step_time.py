@@ -11,6 +11,7 @@ whether they leave the node. `step_time_kernels` has the formulas, `step_time_co
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,7 +84,8 @@ def training_step_time(
     Examples
     --------
     FROM training_step_time('gpt_175b', global_batch := 1536, tp := 8, pp := 12, dp := 4);
-    SELECT sum(seconds) FROM training_step_time({'layers': 24, 'hidden': 2048, 'heads': 16}, global_batch := 32, dp := 8);
+    SELECT sum(seconds)
+    FROM training_step_time({'layers': 24, 'hidden': 2048, 'heads': 16}, global_batch := 32, dp := 8);
     """
     import pyarrow as pa
 
@@ -98,7 +100,12 @@ def training_step_time(
             "zero_stage": zero_stage, "offload": offload,
         }
     )  # fmt: skip
-    machine = machine_of(find_cluster(cluster, database, "training_step_time"), "training_step_time", offload)
+    if zero_stage == 3 and pp > 1 and global_batch > dp * micro_batch:
+        warnings.warn(
+            "zero_stage 3 with pp above 1 and several micro-batches gathers the parameters again for each of them",
+            stacklevel=2,
+        )
+    machine = machine_of(find_cluster(cluster, database, "argument cluster"), "argument cluster", offload)
     [seconds], [overlapped] = components(run, machine, constants_of(calibration))
     shown = (seconds > 0) | (overlapped > 0)
     return pa.table(
@@ -157,7 +164,7 @@ def training_step_predict(row: ANY, calibration: ANY = None) -> float:
         return pa.nulls(rows, pa.float64())
     chosen = {name: values.filter(pa.array(present)) for name, values in columns.items()}
     runs = columns_to_runs(chosen, int(present.sum()))
-    machines = columns_to_machines(chosen, len(runs), "training_step_predict")
+    machines = columns_to_machines(chosen, len(runs), "field cluster")
     seconds = np.full(rows, np.nan)
     seconds[present] = predict(runs, machines, _constants(calibration, present))
     return pa.array(seconds, mask=~present)

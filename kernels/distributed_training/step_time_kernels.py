@@ -212,7 +212,24 @@ def step_seconds(run: Any, machine: Any, k: Any, seconds: Any, overlapped: Any) 
     seconds[OPTIMIZER] = own * k.optimizer_bytes / (machine.hbm_bytes_s * k.hbm_efficiency)
     seconds[OFFLOADED] = _offload(run, own, machine)
     seconds[HOST] = k.step_s
-    return float(seconds.sum())
+    total = 0.0
+    for each in seconds:
+        total += each
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def pipeline_parts(run: Any, machine: Any, k: Any, seconds: Any) -> tuple[float, float, float, float, float]:
+    """[s] of a step outside its pipeline; of a micro-batch forward and backward on a stage, its loss, a message."""
+    m = run.global_batch / (run.dp * run.micro_batch)
+    layers = run.layers / run.pp
+    forward, backward, again, reduced = layer_seconds(run, machine, k)
+    passes = 2 if run.recompute == 2 else 1
+    rest = seconds[DATA_PARALLEL] + seconds[PARAMETER_GATHER] + seconds[OPTIMIZER] + seconds[OFFLOADED] + seconds[HOST]
+    return (
+        rest, layers * (forward + reduced), layers * (backward + again + passes * reduced), seconds[LOSS] / m,
+        seconds[MESSAGES] / m / (2 * run.chunks),
+    )  # fmt: skip
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

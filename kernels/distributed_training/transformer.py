@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,21 @@ if TYPE_CHECKING:
 _DAY = 86400
 
 
+class TransformerSize(NamedTuple):
+    """The result of `transformer_size`."""
+
+    params: float
+    params_active: float
+    params_embedding: float
+
+
+class TransformerFlops(NamedTuple):
+    """The result of `transformer_flops`."""
+
+    hardware_flops: float
+    model_flops: float
+
+
 @scalar(form="arrow", nulls=True)
 def transformer_size(
     layers: int,
@@ -37,7 +52,7 @@ def transformer_size(
     gated: bool | None = False,
     experts: int | None = 1,
     heads: int | None = None,
-) -> "STRUCT(params DOUBLE, params_active DOUBLE, params_embedding DOUBLE)":  # type: ignore[name-defined] # noqa: F821
+) -> TransformerSize:
     """Count the parameters of a GPT-like transformer.
 
     Parameters
@@ -72,25 +87,25 @@ def transformer_size(
     SELECT transformer_size(32, 4096, 32000, 4096, 14336, 8, true, 8, 32) AS size;
     """
     rows = len(layers)  # type: ignore[arg-type]
-    l, h = (_floats(each, np.nan, rows) for each in (layers, hidden))
-    v, s, e = (_floats(*each, rows) for each in ((vocab, 51200), (seq, 2048), (experts, 1)))
-    f = _floats(ffn, np.nan, rows)
-    f = np.where(np.isnan(f), 4 * h, f)
-    told = ~np.isnan(l + h)
-    at_least(1, **{name: each[told] for name, each in dict(layers=l, hidden=h, vocab=v, seq=s, ffn=f, experts=e).items()})
-    attention = 2 * h * h + 2 * h * h * _kv_share(kv_heads, heads, rows)
+    depth, h = (_floats(each, np.nan, rows) for each in (layers, hidden))
+    words, positions, networks = (_floats(*each, rows) for each in ((vocab, 51200), (seq, 2048), (experts, 1)))
+    width = _floats(ffn, np.nan, rows)
+    width = np.where(np.isnan(width), 4 * h, width)
+    told = ~np.isnan(depth + h)
+    at_least(1, layers=depth[told], hidden=h[told], vocab=words, seq=positions, ffn=width[told], experts=networks)
+    share = _kv_share(kv_heads, heads, rows)
+    attention = 2 * h * h * (1 + share) + 2 * h * (1 + share)
+    norms = 4 * h
     matrices = 2 + _floats(gated, 0, rows)
-    network = matrices * h * f + (matrices - 1) * f + h
-    biases = 2 * h + 2 * h * _kv_share(kv_heads, heads, rows) + 4 * h  # of the attention, and two norms
-    router = np.where(e > 1, e * h, 0)
-    embedding = (v + s) * h
-    return _struct(
-        {
-            "params": l * (attention + biases + e * network + router) + embedding,
-            "params_active": l * (attention + biases + network + router) + embedding,
-            "params_embedding": embedding,
-        }
-    )
+    network = matrices * h * width + (matrices - 1) * width + h
+    router = np.where(networks > 1, networks * h, 0)
+    embedding = (words + positions) * h
+    sizes = {
+        "params": depth * (attention + norms + networks * network + router) + embedding,
+        "params_active": depth * (attention + norms + network + router) + embedding,
+        "params_embedding": embedding,
+    }
+    return _struct(sizes)  # type: ignore[no-any-return]
 
 
 def _kv_share(kv_heads: Any, heads: Any, rows: int) -> np.ndarray[Any, Any]:
@@ -108,7 +123,7 @@ def _kv_share(kv_heads: Any, heads: Any, rows: int) -> np.ndarray[Any, Any]:
 @scalar(form="arrow")
 def transformer_flops(
     batch: int, seq: int, layers: int, hidden: int, vocab: int, recompute: str = "full"
-) -> "STRUCT(hardware_flops DOUBLE, model_flops DOUBLE)":  # type: ignore[name-defined] # noqa: F821
+) -> TransformerFlops:
     """Count the floating-point operations of a training step of a GPT-like transformer.
 
     Parameters
@@ -138,16 +153,30 @@ def transformer_flops(
     SELECT transformer_flops(1536, 2048, 96, 12288, 51200).hardware_flops / (384 * 153e12) AS step_s;
     """
     rows = len(batch)  # type: ignore[arg-type]
-    b, s, l, h, v = (_floats(each, np.nan, rows) for each in (batch, seq, layers, hidden, vocab))
-    at_least(1, batch=b, seq=s, layers=l, hidden=h, vocab=v)
+    names = ("global_batch", "seq", "layers", "hidden", "vocab")
+    given = (batch, seq, layers, hidden, vocab)
+    sizes = {name: _floats(each, np.nan, rows) for name, each in zip(names, given, strict=True)}
+    at_least(1, **sizes)
     ways = [recompute] if isinstance(recompute, str) else recompute.to_pylist()
     for way in ways:
         if way not in RECOMPUTE:
             raise ValueError(f"argument recompute is {way!r}; expected one of {', '.join(RECOMPUTE)}")
-    model = 72 * b * s * l * h**2 * (1 + s / (6 * h) + v / (12 * l * h))
-    again = {"none": 0 * b, "selective": 4 * b * s**2 * h * l, "full": 24 * b * s * l * h**2 * (1 + s / (6 * h))}
-    added = np.choose([RECOMPUTE.index(way) for way in ways], [again[way] for way in RECOMPUTE])
-    return _struct({"hardware_flops": model + added, "model_flops": model})
+    model = model_flops(sizes)
+    again = recomputed_flops({**sizes, "recompute": np.array([RECOMPUTE.index(way) for way in ways])})
+    return _struct({"hardware_flops": model + again, "model_flops": model})  # type: ignore[no-any-return]
+
+
+def model_flops(run: Any) -> Any:
+    """What a run's model needs in a step, forward and backward; a run, or columns of them by name."""
+    tokens, layers, h = run["global_batch"] * run["seq"], run["layers"], run["hidden"]
+    return 72 * tokens * layers * h**2 * (1 + run["seq"] / (6 * h) + run["vocab"] / (12 * layers * h))
+
+
+def recomputed_flops(run: Any) -> Any:
+    """What a run computes again in a step: nothing, the attention, or the forward pass of all layers."""
+    tokens, h = run["global_batch"] * run["seq"] * run["layers"], run["hidden"]
+    attention, forward = 4 * tokens * run["seq"] * h, 24 * tokens * h**2 * (1 + run["seq"] / (6 * h))
+    return np.where(run["recompute"] == 2, forward, np.where(run["recompute"] == 1, attention, 0.0))
 
 
 @scalar(form="arrow")
@@ -202,9 +231,11 @@ def training_days(
     if precise.any():
         if layers is None or hidden is None:
             raise ValueError("argument exact is true, but layers or hidden are missing; expected those of the model")
-        l, h, v, s = (_floats(each, np.nan, rows) for each in (layers, hidden, vocab, seq))
-        at_least(1, layers=l, hidden=h, vocab=v, seq=s)
-        per_token = np.where(precise, 96 * l * h**2 * (1 + s / (6 * h) + v / (16 * l * h)), per_token)
+        names = {"layers": layers, "hidden": hidden, "vocab": vocab, "seq": seq}
+        sizes = {name: _floats(each, np.nan, rows) for name, each in names.items()}
+        at_least(1, **sizes)
+        step = {**sizes, "global_batch": 1 / sizes["seq"], "recompute": 2}
+        per_token = np.where(precise, model_flops(step) + recomputed_flops(step), per_token)
     return pa.array(per_token * t / (n * x) / _DAY)
 
 
@@ -224,7 +255,7 @@ def training_memory(
     seq_parallel: bool = False,
     zero_stage: int = 0,
     offload: str = "none",
-    bytes_per_param: float = 18,
+    bytes_per_param: float = 18.0,
 ) -> pa.Table:
     """Tell what the fullest device of a training run holds, and what of it is kept outside.
 
@@ -271,7 +302,7 @@ def training_memory(
             "zero_stage": zero_stage, "offload": offload,
         }
     )  # fmt: skip
-    machine = machine_of(find_cluster(cluster, database, "training_memory"), "training_memory", offload)[0]
+    machine = machine_of(find_cluster(cluster, database, "argument cluster"), "argument cluster", offload)[0]
     held = np.zeros(len(COMPONENTS))
     total = device_bytes(run[0], 12.0, bytes_per_param - 14, held)
     rows = [
