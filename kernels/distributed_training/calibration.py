@@ -196,7 +196,7 @@ class _Problem:
         self.low, self.high, prior = (column(name) for name in ("low", "high", "prior"))
         self.prior = (prior - self.low) / (self.high - self.low)
 
-    def errors(self, point: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def errors(self, point: np.ndarray[Any, Any]) -> Any:
         """``log(predicted / measured)`` of each run."""
         from .step_time_kernels import predict
 
@@ -220,7 +220,7 @@ class _Problem:
         """The best values of all constants; those that are not told keep their priors."""
         from scipy.optimize import least_squares
 
-        def whole(part: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        def whole(part: np.ndarray[Any, Any]) -> Any:
             point = self.prior.copy()
             point[told] = part
             return point

@@ -16,7 +16,7 @@ COMPONENTS = ("weights", "gradients", "optimizer", "activations", "recomputation
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def layer_activations(run: Any, recompute: float) -> float:
+def layer_activations(run: Any, recompute: float) -> Any:
     """Bytes that a layer keeps of a micro-batch for the backward pass (arXiv 2205.05198, table 2)."""
     tokens = run.seq * run.micro_batch * run.hidden
     scores = 5 * run.heads * run.seq / run.hidden
@@ -28,7 +28,7 @@ def layer_activations(run: Any, recompute: float) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def layers_in_flight(run: Any) -> float:
+def layers_in_flight(run: Any) -> Any:
     """Layers times micro-batches whose activations the first stage holds at once."""
     m = run.global_batch / (run.dp * run.micro_batch)
     layers = run.layers / run.pp
@@ -40,7 +40,7 @@ def layers_in_flight(run: Any) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def device_bytes(run: Any, states: float, gradients: float, held: Any) -> float:
+def device_bytes(run: Any, states: float, gradients: float, held: Any) -> Any:
     """Bytes on the fullest device; ``held`` is filled with what it and its node hold.
 
     ``gradients`` and ``states`` are bytes of a parameter's gradient and its optimizer's states.
@@ -75,7 +75,7 @@ def device_bytes(run: Any, states: float, gradients: float, held: Any) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _last_stage(run: Any, held: Any) -> float:
+def _last_stage(run: Any, held: Any) -> Any:
     """Bytes on the last stage: one micro-batch in flight, and the logits with their loss."""
     if run.schedule > 1:
         return 0.0

@@ -211,7 +211,8 @@ class _Search:
 
         knobs = [
             ("recompute", 2, "recompute 'full'"), ("seq_parallel", 1, "seq_parallel"),
-            ("zero_stage", 1, "zero_stage 1"), ("zero_stage", 3, "zero_stage 3"), ("offload", 1, "offload 'cpu'"), ("offload", 2, "offload 'nvme'"),
+            ("zero_stage", 1, "zero_stage 1"), ("zero_stage", 3, "zero_stage 3"),
+            ("offload", 1, "offload 'cpu'"), ("offload", 2, "offload 'nvme'"),
         ]  # fmt: skip
         available = {OFFLOAD.index(each) for each in _available(self.cluster)}
         machine = machine_of(self.cluster, "argument cluster")[0]
@@ -283,7 +284,7 @@ class _Plans:
     def __init__(self, runs: Any, size: np.ndarray[Any, Any], seconds: np.ndarray[Any, Any]) -> None:
         self.runs, self.size, self.seconds = runs, size, seconds
 
-    def order(self, objective: str, enough: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def order(self, objective: str, enough: np.ndarray[Any, Any]) -> Any:
         """Places of the plans that are fast enough, best first; of equals the simpler one."""
         keys = (self.seconds, self.size) if objective != "memory" else (self.size, self.seconds)
         simpler = [self.runs[name] for name in ("offload", "zero_stage", "chunks", "seq_parallel")]

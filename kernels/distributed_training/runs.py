@@ -267,7 +267,7 @@ def columns_to_machines(columns: Mapping[str, pa.Array], rows: int, function: st
         machines[... if names is None else names == name] = machine_of(find_cluster(name, None, function), function)
     for name, (column, unit, _) in _FACTS.items():
         if column in columns:
-            values = _floats(columns[column])
+            values = floats(columns[column])
             machines[name] = np.where(np.isnan(values), machines[name], values * unit)
             above_zero(**{column: machines[name]})
     return machines
@@ -286,7 +286,7 @@ def columns_to_runs(columns: Mapping[str, pa.Array], rows: int) -> np.ndarray[An
         values = _column(name, columns[name]) if name in columns else np.full(rows, np.nan)
         runs[name] = np.where(np.isnan(values), _number(name, default), values)
     if "dp" not in columns and "gpus" in columns:
-        runs["dp"] = _floats(columns["gpus"]) / (runs["tp"] * runs["pp"])
+        runs["dp"] = floats(columns["gpus"]) / (runs["tp"] * runs["pp"])
     interleaved = np.isnan(runs["schedule"]) & (runs["chunks"] > 1)
     runs["schedule"] = np.where(interleaved, 1, np.nan_to_num(runs["schedule"]))
     for row in np.flatnonzero(~_fits(runs))[:1]:
@@ -302,11 +302,11 @@ def _column(name: str, values: pa.Array) -> np.ndarray[Any, Any]:
     if name in _CHOICES:
         for value in pc.unique(values).to_pylist():
             _number(name, value)
-        return _floats(pc.index_in(values, pa.array(_CHOICES[name])))
-    return _floats(values)
+        return floats(pc.index_in(values, pa.array(_CHOICES[name])))
+    return floats(values)
 
 
-def _fits(runs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _fits(runs: np.ndarray[Any, Any]) -> Any:
     """Which runs have numbers that `run_of` takes."""
     fits = np.ones(len(runs), bool)
     for name in _DEFAULTS:
@@ -331,7 +331,7 @@ def _name(name: str, number: float) -> Any:
     return bool(number) if name in _SWITCHES else float(number)
 
 
-def _floats(values: pa.Array) -> np.ndarray[Any, Any]:
+def floats(values: pa.Array) -> np.ndarray[Any, Any]:
     """Numbers of any type as DOUBLE, NaN for NULL."""
     import pyarrow as pa
 

@@ -21,7 +21,7 @@ from ironlake.udf.engine.sqltypes import ANY
 
 from .clusters import find_cluster
 from .constants import CONSTANTS, NAMES, bounded, column, constants_of
-from .runs import check_devices, columns_to_machines, columns_to_runs, machine_of, model_of, run_of
+from .runs import check_devices, columns_to_machines, columns_to_runs, floats, machine_of, model_of, run_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -159,15 +159,15 @@ def training_step_predict(row: ANY, calibration: ANY = None) -> float:
     from .step_time_kernels import predict
 
     rows, columns = _fields("row", row)
-    present = np.asarray(row.is_valid())  # type: ignore[attr-defined]
+    present = np.asarray(row.is_valid())
     if not present.any():
-        return pa.nulls(rows, pa.float64())
+        return pa.nulls(rows, pa.float64())  # type: ignore[no-any-return]
     chosen = {name: values.filter(pa.array(present)) for name, values in columns.items()}
     runs = columns_to_runs(chosen, int(present.sum()))
     machines = columns_to_machines(chosen, len(runs), "field cluster")
     seconds = np.full(rows, np.nan)
     seconds[present] = predict(runs, machines, _constants(calibration, present))
-    return pa.array(seconds, mask=~present)
+    return pa.array(seconds, mask=~present)  # type: ignore[no-any-return]
 
 
 def _constants(calibration: Any, present: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -181,8 +181,8 @@ def _constants(calibration: Any, present: np.ndarray[Any, Any]) -> np.ndarray[An
     if "constants" in columns:
         _, columns = _fields("calibration", columns["constants"])
     for name, values in columns.items():
-        bounded(name, constants_of_column := values.to_numpy(zero_copy_only=False)[present])
-        constants[name] = np.where(np.isnan(constants_of_column), constants[name], constants_of_column)
+        given = bounded(name, floats(values)[present])
+        constants[name] = np.where(np.isnan(given), constants[name], given)
     return constants
 
 

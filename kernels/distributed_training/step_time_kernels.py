@@ -32,7 +32,7 @@ COMPONENTS = (
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _matrix_product(m: float, n: float, depth: float, machine: Any, k: Any) -> float:
+def _matrix_product(m: float, n: float, depth: float, machine: Any, k: Any) -> Any:
     """[s] of a product (m, depth) x (depth, n): by arithmetic or by memory, whichever takes longer."""
     rate = machine.peak_flops * k.gemm_efficiency
     if machine.achievable_flops == machine.achievable_flops:
@@ -43,7 +43,7 @@ def _matrix_product(m: float, n: float, depth: float, machine: Any, k: Any) -> f
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _attention(run: Any, machine: Any, k: Any) -> float:
+def _attention(run: Any, machine: Any, k: Any) -> Any:
     """[s] of scores, softmax, dropout and the weighted sum of values of a layer, forward."""
     pairs = run.micro_batch * run.heads / run.tp
     depth = run.hidden / run.heads
@@ -55,7 +55,7 @@ def _attention(run: Any, machine: Any, k: Any) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _dense(run: Any, machine: Any, k: Any) -> float:
+def _dense(run: Any, machine: Any, k: Any) -> Any:
     """[s] of the other kernels of a layer, forward."""
     tokens, h, t = run.micro_batch * run.seq, run.hidden, run.tp
     products = (
@@ -69,7 +69,7 @@ def _dense(run: Any, machine: Any, k: Any) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def group_bandwidth(width: float, stride: float, machine: Any, k: Any) -> float:
+def group_bandwidth(width: float, stride: float, machine: Any, k: Any) -> Any:
     """[bytes/s] of a device in a ring of devices that stand so far apart: tensor-parallel ones are neighbours.
 
     The rings of a node share its ways out, so that one with several devices there has several of them.
@@ -99,7 +99,7 @@ def layer_seconds(run: Any, machine: Any, k: Any) -> tuple[float, float, float, 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _loss(run: Any, machine: Any, k: Any) -> float:
+def _loss(run: Any, machine: Any, k: Any) -> Any:
     """[s] of the logits and the loss for a micro-batch, forward and backward."""
     tokens, words = run.micro_batch * run.seq, run.vocab / run.tp
     traffic = k.loss_bytes * tokens * words / (machine.hbm_bytes_s * k.hbm_efficiency)
@@ -107,7 +107,7 @@ def _loss(run: Any, machine: Any, k: Any) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _messages(run: Any, machine: Any, k: Any) -> float:
+def _messages(run: Any, machine: Any, k: Any) -> Any:
     """[s] in which a stage passes a micro-batch on, forward and backward, a share by each tensor-parallel device."""
     if run.pp == 1:
         return 0.0
@@ -119,7 +119,7 @@ def _messages(run: Any, machine: Any, k: Any) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def bubble_seconds(schedule: float, run: Any, m: float, forward: float, backward: float, again: float) -> float:
+def bubble_seconds(schedule: float, run: Any, m: float, forward: float, backward: float, again: float) -> Any:
     """[s] in which a device waits for others, by the closed form of a schedule."""
     stage = forward + backward + again
     if schedule == 1:
@@ -134,14 +134,14 @@ def bubble_seconds(schedule: float, run: Any, m: float, forward: float, backward
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def stage_parameters(run: Any) -> float:
+def stage_parameters(run: Any) -> Any:
     """Parameters of a device of the first stage, which has the embedding."""
     layers = run.layers / run.pp * (12 * run.hidden * run.hidden + 13 * run.hidden) / run.tp
     return layers + (run.vocab / run.tp + run.seq) * run.hidden
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _gradients(run: Any, machine: Any, k: Any) -> float:
+def _gradients(run: Any, machine: Any, k: Any) -> Any:
     """[s] in which the replicas exchange their gradients after a step, and with ZeRO their parameters."""
     copies = 2.0 if run.schedule == 3 else 1.0
     width, parameters = run.dp * copies, stage_parameters(run) * copies
@@ -158,7 +158,7 @@ def _gradients(run: Any, machine: Any, k: Any) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _gathers(run: Any, machine: Any, k: Any) -> float:
+def _gathers(run: Any, machine: Any, k: Any) -> Any:
     """[s] in which ZeRO-3 moves the parameters of a stage for a micro-batch: a ring per layer, a link per device."""
     if run.zero_stage != 3 or run.dp == 1:
         return 0.0
@@ -174,7 +174,7 @@ def _gathers(run: Any, machine: Any, k: Any) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _offload(run: Any, own: float, machine: Any) -> float:
+def _offload(run: Any, own: float, machine: Any) -> Any:
     """[s] in which gradients leave the device and new parameters come back; states on drives are read and written."""
     if run.offload == 0:
         return 0.0
@@ -185,7 +185,7 @@ def _offload(run: Any, own: float, machine: Any) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def step_seconds(run: Any, machine: Any, k: Any, seconds: Any, overlapped: Any) -> float:
+def step_seconds(run: Any, machine: Any, k: Any, seconds: Any, overlapped: Any) -> Any:
     """[s] of a step; ``seconds`` is filled with what its components add, ``overlapped`` with what they hide."""
     m = run.global_batch / (run.dp * run.micro_batch)
     layers = run.layers / run.pp

@@ -236,7 +236,7 @@ def training_days(
         at_least(1, **sizes)
         step = {**sizes, "global_batch": 1 / sizes["seq"], "recompute": 2}
         per_token = np.where(precise, model_flops(step) + recomputed_flops(step), per_token)
-    return pa.array(per_token * t / (n * x) / _DAY)
+    return pa.array(per_token * t / (n * x) / _DAY)  # type: ignore[no-any-return]
 
 
 @table
