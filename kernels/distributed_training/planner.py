@@ -249,7 +249,8 @@ class _Search:
         runs, seconds = plans.runs[rows], plans.seconds[rows]
         tokens = float(self.base[0]["global_batch"] * self.base[0]["seq"])
         done = flops + np.array([recomputed_flops(run) for run in runs])
-        price = self.cluster.price_per_gpu_hour
+        paid = self.cluster.price_per_gpu_hour
+        price = None if paid is None else float(paid) * self.gpus / 3600  # of a second
         bubbles, limiting = plans.explained(rows, self.machine, self.constants)
         counts = ("tp", "pp", "dp", "micro_batch", "chunks")
         return {
@@ -269,10 +270,7 @@ class _Search:
             "limiting": limiting,
             "pareto": plans.pareto()[rows],
             "cost_per_mtoken": pa.array(
-                [
-                    None if price is None else each / tokens * 1e6 * self.gpus * price / 3600
-                    for each in seconds.tolist()
-                ],
+                [None if price is None else each / tokens * 1e6 * price for each in seconds.tolist()],
                 pa.float64(),
             ),
         }
