@@ -243,13 +243,15 @@ def machine_of(cluster: Cluster, function: str, offload: str = "none") -> np.nda
     Raises
     ------
     ValueError
-        If it lacks a fact that a step needs.
+        If it lacks a fact that a step needs, or one is not above 0.
     """
     machine = np.full(1, np.nan, MACHINE)
     for name, (column, unit, needed) in _FACTS.items():
         value = getattr(cluster, column)
         if value is not None or needed in ("none", offload) or (needed == "cpu" and offload == "nvme"):
             machine[0][name] = cluster.need(column, function) * unit
+            if not machine[0][name] > 0:
+                raise ValueError(f"{function}: {column} of the cluster {cluster.name!r} must be above 0, got {value}")
     return machine
 
 

@@ -45,6 +45,7 @@ def training_step_time(
     zero_stage: int = 0,
     offload: str = "none",
     calibration: ANY = None,
+    allow_cross_node_tp: bool = False,
 ) -> pa.Table:
     """Tell what the time of a training step is made of.
 
@@ -64,6 +65,7 @@ def training_step_time(
     zero_stage : 0, or what is sharded over replicas: 1 states of the optimizer, 2 and gradients, 3 and parameters.
     offload : where the optimizer's states (with stage 3 the parameters, too) are: ``none``, ``cpu`` or ``nvme``.
     calibration : what `training_model_fit` gives, or a STRUCT of some constants; the shipped ones by default.
+    allow_cross_node_tp : whether tensor parallelism may leave the node, which is slow.
 
     Returns
     -------
@@ -105,7 +107,13 @@ def training_step_time(
             "zero_stage 3 with pp above 1 and several micro-batches gathers the parameters again for each of them",
             stacklevel=2,
         )
-    machine = machine_of(find_cluster(cluster, database, "argument cluster"), "argument cluster", offload)
+    where = find_cluster(cluster, database, "argument cluster")
+    if tp > where.gpus_per_node and not allow_cross_node_tp:
+        raise ValueError(
+            f"argument tp is {tp}, but a node of {where.name!r} has {where.gpus_per_node} devices; split tensors "
+            "inside a node and layers (pp) across nodes, or set allow_cross_node_tp"
+        )
+    machine = machine_of(where, "argument cluster", offload)
     [seconds], [overlapped] = components(run, machine, constants_of(calibration))
     shown = (seconds > 0) | (overlapped > 0)
     return pa.table(

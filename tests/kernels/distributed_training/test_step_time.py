@@ -54,11 +54,12 @@ def test_rows_with_nulls_defaults_clusters_and_calibrations():
 
 def test_more_stages_and_more_tensor_parallelism_are_slower():
     """Figures 14 and 15 of the SC 2021 paper: 5.9 B on 64 GPUs, micro-batches of 1."""
+    far = "allow_cross_node_tp := true"
     for batch in (32, 128, 512):
         widths = [p for p in (2, 4, 8, 16, 32) if batch % (64 // p) == 0]
         stages = [seconds(f"{GPT}, global_batch := {batch}, pp := {p}, dp := {64 // p}") for p in widths]
         assert stages == sorted(stages)
-        tensors = [seconds(f"{GPT}, global_batch := {batch}, tp := {t}, dp := {64 // t}") for t in widths]
+        tensors = [seconds(f"{GPT}, global_batch := {batch}, tp := {t}, dp := {64 // t}, {far}") for t in widths]
         assert tensors == sorted(tensors)
 
 
@@ -103,6 +104,7 @@ def test_zero_3_in_a_pipeline_warns():
         ("global_batch := 6, pp := 4, chunks := 2", "multiple of pp 4, got 6; the next multiple is 8"),
         ("pp := 2, chunks := 2, schedule := '1f1b'", "chunks is 2; only schedule 'interleaved_1f1b' has more"),
         ("pp := 1, schedule := 'chimera'", "chimera needs an even pp of at least 2"),
+        ("tp := 16", "tp is 16, but a node of 'selene_a100' has 8 devices; .* or set allow_cross_node_tp"),
         ("tp := 3", "32 heads cannot be split over tp 3"),
         ("schedule := 'best'", "schedule is 'best'; expected one of 1f1b, interleaved_1f1b, gpipe, chimera, zb_h1"),
         ("cluster := 'selene'", "there is no cluster 'selene'; expected one of dgx2_v100, "),
@@ -118,6 +120,16 @@ def test_zero_3_in_a_pipeline_warns():
 def test_wrong_arguments(arguments, told):
     with pytest.raises(duckdb.Error, match=told):
         seconds(f"{GPT}, {arguments}")
+
+
+def test_a_cluster_needs_bandwidth():
+    with duckdb.connect() as connection:
+        connection.execute(
+            "CREATE TABLE training_clusters AS SELECT * REPLACE ('own' AS name, 0 AS hbm_gbps) "
+            "FROM training_clusters() WHERE name = 'selene_a100'"
+        )
+        with pytest.raises(duckdb.Error, match="hbm_gbps of the cluster 'own' must be above 0, got 0"):
+            connection.sql(f"FROM training_step_time({GPT}, cluster := 'own')").fetchall()
 
 
 @pytest.mark.parametrize(
