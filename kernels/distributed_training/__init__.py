@@ -1,5 +1,15 @@
 """Training on many devices: pipeline schedules, sharded and offloaded states, embedding tables, and a planner."""
 
-from . import clusters, pipelines
+from . import calibration, clusters, collectives, constants, pipelines, planner, runs, step_time, transformer
 
-__all__ = ["clusters", "pipelines"]
+__all__ = [
+    "calibration",
+    "clusters",
+    "collectives",
+    "constants",
+    "pipelines",
+    "planner",
+    "runs",
+    "step_time",
+    "transformer",
+]

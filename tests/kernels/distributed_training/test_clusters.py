@@ -8,7 +8,7 @@ from ironlake.kernels.distributed_training.clusters import find_cluster
 
 def test_built_in_clusters():
     names = [name for (name,) in duckdb.sql("SELECT name FROM training_clusters()").fetchall()]
-    assert names == ["selene_a100", "dgx2_v100", "piz_daint_p100", "dgx_h100", "zion_8oam"]
+    assert names == ["selene_a100", "dgx2_v100", "piz_daint_p100", "dgx_h100", "zion_8oam", "vtrain_a100"]
     assert find_cluster("selene_a100", None, "f").need("hbm_gib", "f") == 80
 
 
