@@ -1,5 +1,5 @@
 """Training on many devices: pipeline schedules, sharded and offloaded states, embedding tables, and a planner."""
 
-from . import clusters, collectives, pipelines, recommendation
+from . import clusters, collectives, pipelines, recommendation, zero
 
-__all__ = ["clusters", "collectives", "pipelines", "recommendation"]
+__all__ = ["clusters", "collectives", "pipelines", "recommendation", "zero"]
