@@ -160,7 +160,7 @@ def own_costs(tables: EmbeddingTables, topology: Topology, batch: int, far: Any)
 
 
 def torchrec_costs(tables: EmbeddingTables, devices: int, per_node: int, batch: int, far: Any) -> Costs:
-    """Costs as the planner of TorchRec 1.9 estimates them, with its default bandwidths.
+    """Costs as the planner of TorchRec estimates them, with its default bandwidths.
 
     Parameters
     ----------
@@ -185,11 +185,13 @@ def torchrec_costs(tables: EmbeddingTables, devices: int, per_node: int, batch: 
     split = whole.copy()
     split[:, 2, 3] += 2.455 * batch * size / memory
     grouped = split.copy()
-    if devices > per_node:
-        grouped[:, 2, 3] += 2 * batch * size * (1 / intra + 1 / per_node / inter - 1 / link)
-    costs = Costs(whole, split, grouped, np.zeros((len(tables), 3)), np.array([1.15, 1.75]), 32.0)
-    replicated = costs.of_whole(tables.dims) / devices
+    if devices > per_node:  # sums are scattered inside nodes, exchanged between them, gradients gathered inside
+        across = per_node / devices / inter
+        grouped[:, 2, 3] = batch * size * (2 / intra + across + 2.455 / memory)
+    copies = whole[:, :, :3] / devices * 2  # the kernel for copies reaches half of the bandwidth
+    replicated = copies[:, :, 0] * tables.dims[:, None] + copies[:, :, 1] + copies[:, :, 2] * tables.dims[:, None]
     groups = min(devices / min(devices, per_node), 2)
     twice = 2 if devices > 2 * per_node else 1
-    replicated[:, 2] = tables.bytes * (twice * (2 * groups - 1) / groups / link + 9.22 / memory)
-    return costs._replace(replicated=replicated)
+    all_reduce = twice * (2 * groups - 1) / groups / (inter * per_node)
+    replicated[:, 2] = tables.bytes * (all_reduce + 2 * 9.22 / memory)
+    return Costs(whole, split, grouped, replicated, np.array([1.15, 1.75]), 32.0)
