@@ -1,5 +1,5 @@
 """Recommendation models: what their operators cost, where embedding tables go, what traces tell of them, training."""
 
-from . import shard_plan, tables
+from . import operators, shard_plan, tables, trace_stats, training
 
-__all__ = ["shard_plan", "tables"]
+__all__ = ["operators", "shard_plan", "tables", "trace_stats", "training"]
