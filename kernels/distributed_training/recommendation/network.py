@@ -94,7 +94,7 @@ class Dlrm:
         above = self.top.forward(np.concatenate([below[-1], products], 1), ends_linear=True)
         scores = above[-1][:, 0].astype(np.float64)
         losses = np.logaddexp(0, scores) - labels * scores
-        error = ((1 / (1 + np.exp(-scores)) - labels) / len(labels)).astype(np.float32)
+        error = ((np.exp(-np.logaddexp(0, -scores)) - labels) / len(labels)).astype(np.float32)
         seen = self.top.backward(above, error[:, None], step, ends_linear=True)
         symmetric = np.zeros((len(labels), vectors.shape[1], vectors.shape[1]), np.float32)
         symmetric[:, pairs[0], pairs[1]] = symmetric[:, pairs[1], pairs[0]] = seen[:, vectors.shape[2] :]

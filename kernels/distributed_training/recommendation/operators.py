@@ -104,8 +104,8 @@ def dlrm_cost(
         raise ValueError(f"argument devices is {devices}; expected full nodes of {machine.gpus_per_node}")
     if len(bottom_mlp) < 2 or not top_mlp:
         raise ValueError(
-            f"arguments bottom_mlp and top_mlp have {len(bottom_mlp)} and {len(top_mlp)} sizes; expected at least 2 and "
-            "1"
+            f"arguments bottom_mlp and top_mlp have {len(bottom_mlp)} and {len(top_mlp)} sizes; expected at least 2 "
+            "and 1"
         )
     found = read_tables(tables, database)
     if len({*found.dims.tolist(), bottom_mlp[-1]}) > 1:

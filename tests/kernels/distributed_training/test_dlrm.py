@@ -121,7 +121,7 @@ def test_a_model_learns_from_a_lakehouse_table(tmp_path):
     lake.write("clicks", clicks(30_000, 0))
     lake.write("later", clicks(10_000, 1))
     model = lake.sql(
-        "SELECT dlrm_fit(label, dense, categories, {'dim': 8, 'epochs': 6, 'step_size': 0.3}) AS model FROM clicks"
+        "SELECT dlrm_fit(label, dense, categories, {'dim': 8, 'bottom': [32], 'top': [32], 'epochs': 4, 'step_size': 1.0, 'batch': 64}) AS model FROM clicks"
     )
     lake.write("models", model)
     [(ours, best, losses)] = lake.sql("""
@@ -132,6 +132,7 @@ def test_a_model_learns_from_a_lakehouse_table(tmp_path):
         WITH m AS (SELECT logistic_fit(label, dense, {'epochs': 10}) AS model FROM clicks)
         SELECT binary_metrics(label, predict_proba(model, dense)).roc_auc FROM later, m""").fetchall()
     assert losses == sorted(losses, reverse=True)
+    assert best == pytest.approx(0.8255, abs=1e-4)
     assert ours > linear + 0.15
     assert ours > best - 0.03  # of the probabilities that the clicks were drawn with
 
