@@ -12,16 +12,23 @@ from numba import njit
 def largest(tables: Any, rows: Any, most_tables: int) -> Any:
     """The largest row of each table, -1 without one; empty if a number is negative or there are too many tables."""
     found = np.full(16, -1, np.int64)
+    current, highest, least = np.int64(0), np.int64(-1), np.int64(0)
     for index in range(len(rows)):
         table, row = tables[index], rows[index]
-        if table < 0 or table >= most_tables or row < 0:
-            return found[:0]
-        if table >= len(found):
-            longer = np.full(max(2 * len(found), table + 1), -1, np.int64)
-            longer[: len(found)] = found
-            found = longer
-        if row > found[table]:
-            found[table] = row
+        least = min(least, row)
+        if table != current:
+            found[current] = highest
+            if table < 0 or table >= most_tables:
+                return found[:0]
+            if table >= len(found):
+                longer = np.full(max(2 * len(found), table + 1), -1, np.int64)
+                longer[: len(found)] = found
+                found = longer
+            current, highest = table, found[table]
+        highest = max(highest, row)
+    found[current] = highest
+    if least < 0:
+        return found[:0]
     return found
 
 
