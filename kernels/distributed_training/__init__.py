@@ -1,6 +1,18 @@
 """Training on many devices: pipeline schedules, sharded and offloaded states, embedding tables, and a planner."""
 
-from . import calibration, clusters, collectives, constants, pipelines, planner, runs, step_time, transformer
+from . import (
+    calibration,
+    clusters,
+    collectives,
+    constants,
+    pipelines,
+    planner,
+    recommendation,
+    runs,
+    step_time,
+    transformer,
+    zero,
+)
 
 __all__ = [
     "calibration",
@@ -9,7 +21,9 @@ __all__ = [
     "constants",
     "pipelines",
     "planner",
+    "recommendation",
     "runs",
     "step_time",
     "transformer",
+    "zero",
 ]

@@ -9,7 +9,7 @@ from ironlake.sql import trace_columns
 from ironlake.udf.engine import check_external_access
 from ironlake.udf.engine.declaration import closest
 
-from . import chrome, delta_log, mlflow, mllog, progress, spark, tables
+from . import chrome, delta_log, mlflow, mllog, progress, spark, tables, training
 from .loader import Loader, LogRows, OnMalformed
 
 __all__ = ["LOADERS", "Loader", "LogRows", "OnMalformed", "read_log"]
@@ -19,7 +19,7 @@ LOADERS: dict[str, Loader] = {
     loader.name: loader
     for loader in (
         chrome.LOADER, spark.LOADER, mllog.LOADER, progress.VW, progress.SKLEARN, mlflow.LOADER, delta_log.LOADER,
-        tables.CSV, tables.JSON,
+        tables.CSV, tables.JSON, training.NCCL, training.MEGATRON, training.DLRM,
     )
 }  # fmt: skip
 #: What files with these endings are read by, unless told otherwise.
