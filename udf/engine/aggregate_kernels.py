@@ -75,7 +75,7 @@ def update_kernels(
     names = [parameter.name for parameter in declaration.parameters]
     readers = [reader(type_, f"argument {name}") for type_, name in zip(arguments, names, strict=False)]
     gap = declaration.options_at if with_options else -1
-    open_columns, has_null, read_row = row_reader(readers, settings["nulls"], gap)
+    open_columns, has_null, read_row = row_reader(readers, settings["nulls"], gap, hasattr(owner, "skipped"))
     steps = Steps(
         open=open_columns,
         skip=njit(lambda columns, row: False) if settings["nulls"] else has_null,

@@ -15,7 +15,7 @@ from numba.extending import overload
 
 from ironlake.udf.engine.sqltypes import INTEGER
 
-from .crf_lookup import position_of, same_text, slot_of
+from .crf_lookup import ask_for_place, ask_for_row, hash_of, position_of, same_text, slot_of
 
 
 class CrfModel(NamedTuple):
@@ -28,7 +28,8 @@ class CrfModel(NamedTuple):
     attributes : in alphabetical order.
     state_weights : a row for every attribute, with a weight for every label.
     transition_weights : a row for every label, with a weight for every label that may follow it.
-    lookup : a hash table over the attributes (see `crf_lookup`): positions in ``attributes`` from 0, and -1 between.
+    lookup : a hash table over the attributes (see `crf_lookup`): for every place a hash and a position in ``attributes``
+        from 0, or -1.
     loglik : logarithm of the probability of the labels trained on.
     n : sequences trained on.
     epochs : iterations of L-BFGS, or passes of gradient descent.
@@ -43,7 +44,7 @@ class CrfModel(NamedTuple):
     attributes: list[str]
     state_weights: list[list[float]]
     transition_weights: list[list[float]]
-    lookup: list[INTEGER]
+    lookup: list[int]
     loglik: float
     n: int
     epochs: INTEGER
@@ -63,7 +64,7 @@ def _labels_of(model: Any) -> int:
     """
     if model.task != "crf":
         raise ValueError("argument model is of the task", model.task, "and must be one of crf_fit")
-    labels, attributes, places = len(model.labels), len(model.attributes), len(model.lookup)
+    labels, attributes, places = len(model.labels), len(model.attributes), len(model.lookup) // 2
     if labels == 0:
         raise ValueError("argument model has no labels")
     if len(model.state_weights) != attributes:
@@ -72,8 +73,10 @@ def _labels_of(model: Any) -> int:
         raise ValueError(
             "argument model has", labels, "labels and", len(model.transition_weights), "transition_weights"
         )
-    if places == 0 or places & (places - 1):
-        raise ValueError("argument model has a lookup of", places, "places; that of crf_fit has a power of 2")
+    if places == 0 or places & (places - 1) or len(model.lookup) != 2 * places:
+        raise ValueError(
+            "argument model has a lookup of", len(model.lookup), "numbers; that of crf_fit has a power of 2, at least 2"
+        )
     return labels
 
 
@@ -81,10 +84,29 @@ def _labels_of(model: Any) -> int:
 def state_scores(model: Any, tokens: Any) -> Any:
     """The state scores of tokens under a model: tokens x labels."""
     scores = np.zeros((len(tokens), _labels_of(model)))
+    lookup, rows, count = model.lookup, model.state_weights, len(model.attributes)
+    ends = np.empty(len(tokens), np.int64)
+    total = 0
+    for t in range(len(tokens)):
+        _, first, last = _attributes(tokens, t)
+        total += last - first
+        ends[t] = total
+    found = np.empty(total, np.int64)  # the hashes of all attributes, and then their positions
+    at = 0
     for t in range(len(tokens)):
         attributes, first, last = _attributes(tokens, t)
         for index in range(first, last):
-            _add_weights(slot_of(attributes, index), model, scores[t])
+            found[at] = hash_of(slot_of(attributes, index))
+            ask_for_place(lookup, found[at])
+            at += 1
+    for at in range(total):
+        found[at] = position_of(found[at], lookup, count)
+        if found[at] >= 0:
+            ask_for_row(rows, found[at], scores.shape[1])
+    for t in range(len(tokens)):
+        for at in range(ends[t - 1] if t else 0, ends[t]):
+            if found[at] >= 0:
+                _add(rows[found[at]], scores[t])
     _refuse_infinite(scores)
     return scores
 
@@ -107,15 +129,12 @@ def _compiled_attributes(tokens: Any, t: Any) -> Any:
 
 
 @njit(forceinline=True)
-def _add_weights(slot: int, model: Any, scores: Any) -> None:
-    """Add the weights of an attribute to the state scores of a token; one that the model does not know has none."""
-    position = position_of(slot, model.attributes, model.lookup)
-    if position >= 0:
-        row = model.state_weights[position]
-        if len(row) != len(scores):
-            raise ValueError("argument model has", len(scores), "labels, but", len(row), "weights of an attribute")
-        for label in range(len(scores)):
-            scores[label] += row[label]
+def _add(weights: Any, scores: Any) -> None:
+    """Add the weights of an attribute to the state scores of a token."""
+    if len(weights) != len(scores):
+        raise ValueError("argument model has", len(scores), "labels, but", len(weights), "weights of an attribute")
+    for label in range(len(scores)):
+        scores[label] += weights[label]
 
 
 @njit

@@ -49,6 +49,12 @@ _VALUE_BYTES = np.float32().nbytes
 HEAD = 2
 #: Rows for which memory is reserved at once.
 _FIRST_ROWS = 8
+#: Ratio of mean squares beyond which no one step size suits two features. Few rows tell nothing of it.
+UNEVEN, _FEW_ROWS = 1e6, 8
+UNEVEN_WARNING = (
+    "features differ in size more than a thousand times, and one step size cannot suit all; expected standardize = true,"
+    " or an automatic step size"
+)
 
 
 @njit(fastmath=set(REORDER))
@@ -75,6 +81,7 @@ class LinearTask(Labels, Start):
     weights: list[FLOAT]  # and with standardised features their average, the inverses of the scales, and the means
     kept: list[FLOAT]  # kept rows, end to end, each behind its label and its weight
     row: list[FLOAT]  # the row at hand, standardised
+    squares: list[FLOAT]  # of the features of the first rows, summed up, where no scale is found
     intercept: float
     average_intercept: float
     n: int
@@ -131,7 +138,10 @@ class LinearTask(Labels, Start):
         if self.keeping:
             self.keep(target, weight, features)
         if not self.pending:
-            self.descend(target, weight, float32_row(features, self.row), self.n)
+            row = float32_row(features, self.row)
+            if _FEW_ROWS < self.n <= SAMPLE_ROWS and not (self.automatic or self.standardize):
+                self.notice(row)
+            self.descend(target, weight, row, self.n)
         elif self.n >= SAMPLE_ROWS:
             self.begin()
 
@@ -190,18 +200,37 @@ class LinearTask(Labels, Start):
             add_difference(weights, room, np.float32(share))
             self.average_intercept += share * (self.intercept - self.average_intercept)
 
+    def notice(self, features):
+        """Note how large the features of a row are."""
+        self.squares.resize(self.width)
+        squares = self.squares[:]
+        for index in range(self.width):
+            squares[index] += features[index] * features[index]
+
+    def uneven(self):
+        """Whether features differ so much in size that no one step size suits all of them."""
+        squares, largest, smallest = self.squares[:], np.float32(0), np.float32(math.inf)
+        for square in squares:
+            largest = max(largest, square)
+            if square > 0:
+                smallest = min(smallest, square)
+        return largest > UNEVEN * smallest
+
     def explain(self, features):
         """Say why a step went wrong."""
         for index in range(len(features)):
             if not abs(features[index]) < math.inf:
-                raise ValueError("feature", index + 1, "of a row is NaN or infinite as a FLOAT; filter such rows")
-        self.diverged(self.rate)
+                raise ValueError(
+                    "feature", index + 1, "of a row is NaN or infinite as a FLOAT; filter such rows, or use"
+                    " coalesce(nullif(x, 'nan'), 0)"
+                )  # fmt: skip
+        self.diverged(1, self.rate)
 
-    def diverged(self, rate):
+    def diverged(self, epoch, rate):
         """Say that the step size was too large."""
         raise ValueError(
-            "training diverged with step_size", rate, "; try", rate / 8, "or 'auto', or standardize if features differ"
-            " in size"
+            "training diverged in epoch", epoch, "with step_size", rate, "; try", rate / 8, "or 'auto', or standardize"
+            " if features differ in size"
         )  # fmt: skip
 
     def keep(self, label, weight, features):
@@ -253,6 +282,7 @@ class LinearTask(Labels, Start):
             self.descend(np.float64(kept[at]), np.float64(kept[at + 1]), features, taken + row + 1)
 
     def merge(self, other):
+        self.merge_labels(other)
         if other.n == 0:
             return
         if self.width < 0:
@@ -269,7 +299,6 @@ class LinearTask(Labels, Start):
             self.kept.extend(other.kept)
         self.n += other.n
         self.mass += other.mass
-        self.merge_labels(other)
         if self.pending and self.n >= SAMPLE_ROWS:
             self.begin()
 
@@ -295,8 +324,19 @@ class LinearTask(Labels, Start):
                 self.intercept += share * (intercept + difference - self.intercept)
         self.rate += share * (other.rate - self.rate)
         self.loss += other.loss + math.log(other.product)
+        self.join_squares(other)
+
+    def join_squares(self, other):
+        """Add up what two states noticed of the size of features."""
+        if len(self.squares) == 0:
+            self.squares.extend(other.squares)
+        elif len(other.squares) > 0:
+            squares, others = self.squares[:], other.squares[:]
+            for index in range(len(squares)):
+                squares[index] += others[index]
 
     def finish(self) -> LinearModel | None:
+        self.check_labels(self.n)
         if self.n == 0:
             return None
         model, intercepts, averaged, history, converged, steps = self.trained()
@@ -325,6 +365,7 @@ class LinearTask(Labels, Start):
             history,
             self.taken + steps,
             degenerate,
+            UNEVEN_WARNING if self.uneven() else "",
         )
 
     def trained(self):
@@ -350,8 +391,10 @@ class LinearTask(Labels, Start):
             before, goal = goal, history[done] + self.penalty(model)
             converged = before - goal < self.tolerance * abs(before)
             done += 1
-        if not abs(history[done - 1]) < math.inf:
-            self.diverged(rate)
+            if not abs(history[done - 1]) < math.inf:
+                self.diverged(done, now)
+        if not abs(history[0]) < math.inf:
+            self.diverged(1, rate)
         averaged = self.automatic and (steps >= AVERAGED or self.pending)
         return model, intercepts, averaged, history[:done], converged, steps
 

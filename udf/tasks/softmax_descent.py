@@ -214,6 +214,7 @@ class SoftmaxTask(LinearTask, Classes):
         return model, np.zeros(2 * count)
 
     def merge(self, other):
+        self.merge_labels(other)
         if other.n == 0:
             return
         if self.width < 0:
@@ -274,6 +275,7 @@ class SoftmaxTask(LinearTask, Classes):
                 intercepts[place] += share * (their_intercepts[place] + apart - intercepts[place])
         self.rate += share * (other.rate - self.rate)
         self.loss += other.loss + math.log(other.product)
+        self.join_squares(other)
 
 
 @njit

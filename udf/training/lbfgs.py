@@ -102,6 +102,7 @@ def softmax_optimum(
     return SoftmaxModel(
         "softmax", weights[:, :-1].tolist(), weights[:, -1].tolist(), names, len(rows), len(history),
         bool(found.success), "tolerance" if found.success else "epochs", loss, history or [float(found.fun)],
+        len(history), len(names) == 1,
     )  # fmt: skip
 
 

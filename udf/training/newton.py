@@ -255,13 +255,14 @@ def newton(
         near, _, reason = _descend(few, theta, iterations, _NEAR)
         theta = near if reason == "tolerance" else theta
     theta, history, reason = _descend(objective, theta, 0 if degenerate else iterations, tolerance)
+    warning = ""
     if reason == "epochs" and task.labels == BINARY and not l2 and not degenerate and objective.separates(theta):
         reason = "separable"
-        warnings.warn(
-            f"newton_fit: the features separate the two classes, and the loss of {task.name} has no minimum: the "
-            f"coefficients have grown for {iterations} iterations; expected an option l2 above 0",
-            stacklevel=2,
+        warning = (
+            f"the features separate the two classes, and the loss of {task.name} has no minimum: the coefficients have "
+            f"grown for {iterations} iterations; expected an option l2 above 0"
         )
+        warnings.warn(f"newton_fit: {warning}", stacklevel=2)
     weights = theta[:-1] * objective.inverse
     intercept = float(theta[-1] - weights @ objective.mean) if fit_intercept else 0.0
     if degenerate:
@@ -269,7 +270,7 @@ def newton(
     return LinearModel(
         task.name, weights.tolist(), intercept,
         [] if task.labels != BINARY else [-1.0, 1.0] if -1 in classes else [0.0, 1.0], len(rows), len(history) - 1,
-        reason == "tolerance", reason, history[-1], history[1:], len(history) - 1, degenerate,
+        reason == "tolerance", reason, history[-1], history[1:], len(history) - 1, degenerate, warning,
     )  # fmt: skip
 
 
@@ -311,7 +312,8 @@ def newton_fit(
     -------
     STRUCT
         The model, see `LinearModel`; NULL for a group without rows. `predict` takes it. Where the features separate two
-        classes and nothing bounds the coefficients, its ``stop_reason`` is ``separable``, and Python warns.
+        classes and nothing bounds the coefficients, its ``stop_reason`` is ``separable``, its ``warning`` says
+        so, and Python warns.
 
     Raises
     ------

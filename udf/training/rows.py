@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..tasks.columns import matrix_of, numbers_of
+from ..tasks.columns import holes_of, matrix_of, numbers_of
 from ..tasks.linear import HEAD
 
 if TYPE_CHECKING:
@@ -158,14 +158,17 @@ def _piece(
     seen: int,
 ) -> np.ndarray[Any, Any]:
     """The rows of one batch."""
-    if any(column.null_count for column in batch.columns):
-        if not skip_nulls:
-            name = next(name for name in batch.schema.names if batch.column(name).null_count)
+    import pyarrow as pa
+
+    holes = {name: holes_of(batch.column(name)) for name in batch.schema.names}
+    for name, each in holes.items():
+        if each.any() and not skip_nulls:
             raise ValueError(
-                f"{batch.column(name).null_count} of {batch.num_rows} rows from row {seen + 1} on have a NULL in the "
-                f"column {name!r}; filter them, or pass on_null='skip'"
+                f"{each.sum()} of {batch.num_rows} rows from row {seen + 1} on have a NULL in the column {name!r}; filter "
+                "such rows, use coalesce, or pass on_null = 'skip'"
             )
-        batch = batch.drop_null()
+    if any(each.any() for each in holes.values()):
+        batch = batch.filter(pa.array(~np.any(list(holes.values()), axis=0)))
     if batch.num_rows == 0:
         return np.empty((0, HEAD), np.float32)
     if isinstance(features, str):
@@ -186,4 +189,6 @@ def _refuse_infinite(piece: np.ndarray[Any, Any], seen: int) -> None:
         return
     row, column = np.argwhere(~np.isfinite(piece))[0]
     what = ("the label", "the weight")[column] if column < HEAD else f"feature {column - HEAD + 1}"
-    raise ValueError(f"{what} of row {seen + row + 1} is NaN or infinite as a FLOAT; filter such rows, or use coalesce")
+    raise ValueError(
+        f"{what} of row {seen + row + 1} is NaN or infinite as a FLOAT; filter such rows, or use coalesce(nullif(x, 'nan'), 0)"
+    )
