@@ -6,9 +6,6 @@ of 2, and at least half more than the attributes. An attribute stands at the pla
 or at the next free one. Attributes are told apart by the 64 bits of their hashes, so no text is looked at again: of a
 million attributes, two have the same hash once in 37 million models.
 
-A table of this size is in no near cache. So all attributes of a row are hashed first, and what they need is asked for
-step by step ahead of its use: the place, then the row of weights.
-
 Texts are hashed and compared as DuckDB keeps them, in slots of 16 bytes: the length, and behind it the UTF-8 and zeros
 if that is no longer than 12 bytes, else its first 4 bytes and the address of all.
 """
@@ -22,7 +19,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ironlake.udf.engine.memory import address_of, copy_bytes, external, load, prefetch, store
+from ironlake.udf.engine.memory import address_of, copy_bytes, external, load, prefetch_to_read, store
 from ironlake.udf.engine.readers import is_null, list_extent
 
 if TYPE_CHECKING:
@@ -101,7 +98,7 @@ def same_text(slot: int, other: int) -> bool:
 @njit(forceinline=True)
 def ask_for_place(lookup: Any, code: int) -> None:
     """Ask for the memory of the place of a hash."""
-    prefetch(address_of(lookup) + 16 * (code & (len(lookup) // 2 - 1)))
+    prefetch_to_read(address_of(lookup) + 16 * (code & (len(lookup) // 2 - 1)))
 
 
 @njit(forceinline=True)
@@ -122,14 +119,20 @@ def position_of(code: int, lookup: Any, count: int) -> int:
 
 
 @njit(forceinline=True)
-def ask_for_row(rows: Any, position: int, width: int) -> None:
-    """Ask for the memory of one of the lists in a list, which most likely all have the same width."""
+def row_of(rows: Any, position: int, width: int) -> int:
+    """The address of the numbers of one of the lists in a list, which must have so many."""
     column, start = _column_of(rows)
-    prefetch(column[0] + 16 * (start + position))
-    first, _ = list_extent(column, start)
-    address = column[2][0] + 8 * (first + position * width)
-    prefetch(address)
-    prefetch(address + 8 * width - 1)
+    if is_null(column[1], start + position):
+        raise ValueError("argument model has no weights of attribute", position + 1)
+    first, length = list_extent(column, start + position)
+    if length != width:
+        raise ValueError("argument model has", width, "labels, but", length, "weights of an attribute")
+    values, validity = column[2]
+    if validity != 0:
+        for index in range(width):
+            if is_null(validity, first + index):
+                raise ValueError("argument model has a NULL among the weights of attribute", position + 1)
+    return values + 8 * first
 
 
 @njit

@@ -2,8 +2,8 @@
 
 For rows ``z = (x_1, ..., x_k, y)`` of weight ``v`` with the mean ``m`` the co-moments are
 ``C = sum v (z - m)(z - m)^T``. Rows come in blocks, centred on the mean ``p`` of the rows before them, so that large
-offsets do not cost digits. With the block's sum ``s`` and products ``Q`` of the centred rows, weighted, rows of the mass
-``N = sum v`` in all have
+offsets do not cost digits. With the block's weighted sum ``s`` and products ``Q`` of the centred rows, rows of the
+mass ``N = sum v`` in all have
 
     m = p + s / N        C = C_before + Q - s s^T / N
 

@@ -26,8 +26,8 @@ class Nulls:
         """Raise an error if there were NULLs beside so many rows, unless they are to be skipped."""
         if self.nulls > 0 and not self.skip_nulls:
             raise ValueError(
-                self.nulls, "of", self.nulls + rows, "rows have a NULL as label, weight or feature; filter such rows, use"
-                " coalesce, or pass {'on_null': 'skip'}"
+                self.nulls, "of", self.nulls + rows, "rows have a NULL as label, weight or feature; filter such rows,"
+                " use coalesce, or pass {'on_null': 'skip'}"
             )  # fmt: skip
 
 

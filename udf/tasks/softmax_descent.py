@@ -19,7 +19,8 @@ import numpy as np
 from numba import njit
 
 from .class_names import Classes, key_of, text_of
-from .linear import AVERAGED, DECAY, FULL, HEAD, LONG, SAMPLE_ROWS, LinearTask, add_difference, decayed, shrink
+from .epochs import AVERAGED, DECAY, FULL, HEAD, LONG, SAMPLE_ROWS, add_difference, decayed, shrink
+from .linear import LinearTask
 from .model import CLASS
 from .start import scale_of, shift
 from .vectors import REORDER, add_scaled, dot, exp_of_negative, padded, row_view, standardized

@@ -18,7 +18,7 @@ from numba import njit
 from ironlake.udf.engine import relation
 from ironlake.udf.engine.sqltypes import Vector
 
-from ..tasks.linear import HEAD
+from ..tasks.epochs import HEAD
 from ..tasks.softmax import SoftmaxModel
 from ..tasks.vectors import REORDER
 from .preparation import moments

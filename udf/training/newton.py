@@ -24,9 +24,10 @@ from ironlake.udf.engine import machine, relation
 from ironlake.udf.engine.memory import address_of, view, writable_view
 from ironlake.udf.engine.sqltypes import Vector
 
+from ..tasks.epochs import HEAD
 from ..tasks.expression import ZERO
 from ..tasks.gram import TILE_ROWS, add_tile
-from ..tasks.linear import CERTAIN, HEAD
+from ..tasks.linear import CERTAIN
 from ..tasks.model import BINARY, REAL, LinearModel
 from ..tasks.task import Task
 from ..tasks.vectors import LANES, REORDER, padded
@@ -197,10 +198,12 @@ def _descend(
         try:
             step = cho_solve(cho_factor(hessian + damping * np.eye(len(theta))), gradient)
             gain = float(gradient @ step) / 2
+            if gain <= tolerance * abs(value):  # nothing to gain by another pass either
+                return theta - step, history, "tolerance"
             found = objective(theta - step)
         except LinAlgError:
             gain, found = math.inf, (math.inf, loss, gradient, hessian)
-        if gain <= tolerance * abs(value) or (damping == 0 and abs(found[0] - value) <= _ROUNDING * abs(value)):
+        if damping == 0 and abs(found[0] - value) <= _ROUNDING * abs(value):
             if found[0] <= value:
                 theta, history = theta - step, [*history, found[1]]
             return theta, history, "tolerance"

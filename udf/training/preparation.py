@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..tasks.linear import HEAD, UNEVEN
+from ..tasks.epochs import HEAD
+from ..tasks.linear import UNEVEN
 from ..tasks.model import BINARY, COUNT
 from ..tasks.task import Task
 from .rows import Rows

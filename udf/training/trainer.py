@@ -14,7 +14,8 @@ import numpy as np
 
 from ironlake.lakehouse.read_ahead import read_ahead, threads
 
-from ..tasks.linear import AVERAGED, CERTAIN, HEAD
+from ..tasks.epochs import AVERAGED, HEAD
+from ..tasks.linear import CERTAIN
 from ..tasks.model import BINARY, LinearModel
 from .kernels import (
     AVERAGING,
