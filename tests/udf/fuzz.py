@@ -53,9 +53,9 @@ NULL|0|1|-1|3|255|256|-129|2147483648|9223372036854775807|18446744073709551615::
 {'step_size': 0.1}|{'a': {'b': [1]}}|MAP {'k': 1}|MAP {1: 2}|{'epochs': 1000000000}|x|x::VARCHAR|[x]|[x, x]::FLOAT[2]|{'k': x}
 array_value(1, 2)|'small'::ENUM('small', 'big')|NULL::DOUBLE|NULL::FLOAT[]|NULL::STRUCT(k INTEGER)|union_value(k := 1)|row(1, 2)
 (SELECT logistic_fit(i > 2, [i], {'step_size': 0.1}) FROM range(5) t(i))
-{'task': 'logistic', 'coefficients': [1.0], 'intercept': 0.5, 'classes': [0.0, 1.0], 'n': 1, 'epochs': 1, 'converged': false, 'stop_reason': '', 'loss': 0.0, 'loss_history': [0.0], 'step': 1, 'degenerate': false}
-{'task': 'logistic', 'coefficients': []::FLOAT[], 'intercept': 0.5, 'classes': []::DOUBLE[], 'n': 1, 'epochs': 1, 'converged': false, 'stop_reason': '', 'loss': 0.0, 'loss_history': []::DOUBLE[], 'step': 1, 'degenerate': false}
-{'task': NULL, 'coefficients': NULL, 'intercept': NULL, 'classes': NULL, 'n': 1, 'epochs': 1, 'converged': false, 'stop_reason': '', 'loss': 0.0, 'loss_history': NULL, 'step': 1, 'degenerate': false}
+{'task': 'logistic', 'coefficients': [1.0], 'intercept': 0.5, 'classes': [0.0, 1.0], 'n': 1, 'epochs': 1, 'converged': false, 'stop_reason': '', 'loss': 0.0, 'loss_history': [0.0], 'step': 1, 'degenerate': false, 'warning': ''}
+{'task': 'logistic', 'coefficients': []::FLOAT[], 'intercept': 0.5, 'classes': []::DOUBLE[], 'n': 1, 'epochs': 1, 'converged': false, 'stop_reason': '', 'loss': 0.0, 'loss_history': []::DOUBLE[], 'step': 1, 'degenerate': false, 'warning': ''}
+{'task': NULL, 'coefficients': NULL, 'intercept': NULL, 'classes': NULL, 'n': 1, 'epochs': 1, 'converged': false, 'stop_reason': '', 'loss': 0.0, 'loss_history': NULL, 'step': 1, 'degenerate': false, 'warning': ''}
 """.replace("\n", "|")
     .strip("|")
     .split("|")

@@ -75,7 +75,7 @@ def update_kernels(
     names = [parameter.name for parameter in declaration.parameters]
     readers = [reader(type_, f"argument {name}") for type_, name in zip(arguments, names, strict=False)]
     gap = declaration.options_at if with_options else -1
-    open_columns, has_null, read_row = row_reader(readers, settings["nulls"], gap)
+    open_columns, has_null, read_row = row_reader(readers, settings["nulls"], gap, hasattr(owner, "skipped"))
     steps = Steps(
         open=open_columns,
         skip=njit(lambda columns, row: False) if settings["nulls"] else has_null,
@@ -108,7 +108,7 @@ def collecting_kernels(
     readers = [reader(type_, "") for type_ in arguments]
     scope: dict[str, Any] = {
         "is_null": is_null, "load": load, "string_bytes": string_bytes, "list_extent": list_extent,
-        "array_extent": array_extent,
+        "array_extent": array_extent, "address_of": address_of, "copy_bytes": copy_bytes, "fill": _fill,
     }  # fmt: skip
     scope |= {f"{kind}{bits}": getattr(np, f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
     scope |= {"float32": np.float32, "float64": np.float64}
@@ -126,6 +126,13 @@ def collecting_kernels(
         "combine": _combine_callback(njit(scope["merge"]), fetch_ahead, self_type),
         "gather": (_gather, "void(int64, int64, int64, int64, int64, int64)"),
     }
+
+
+@njit
+def _fill(flags: Any) -> None:
+    """Set flags."""
+    for index in range(len(flags)):
+        flags[index] = 1
 
 
 def _gather(states: int, count: int, array: int, width: int, starts: int, target: int) -> None:

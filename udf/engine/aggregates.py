@@ -37,7 +37,8 @@ def declare(
     ----------
     owner : the class; annotations are its state, ``update(self, ...)``, ``merge(self, other)`` and ``finish(self)``
         its behaviour. Optional: ``init(self, ...)`` takes the options, ``skipped(self)`` hears of each row that was
-        skipped for a NULL argument; other methods and constants are for its own use.
+        skipped for a NULL argument, or for a NULL inside a list of numbers, which else is an error; other methods and
+        constants are for its own use.
     name : SQL name; the class name by default.
     nulls : a NULL argument arrives as None; otherwise ``update`` does not see rows with a NULL argument.
     empty : ``finish`` is also called for a group without rows; otherwise its result is NULL.

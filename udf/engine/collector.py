@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 #: Arrow's lists and texts count their elements and bytes in 32 bits.
 MOST_ELEMENTS = 2**31 - 1
+_OF_PARTS = ("VARCHAR", "BLOB", "LIST", "ARRAY", "STRUCT", "HUGEINT", "UHUGEINT")
 _UNITS = {"DATE": "INTEGER", "TIMESTAMP": "BIGINT", "TIMESTAMPTZ": "BIGINT", "BOOLEAN": "UTINYINT"}
 
 
@@ -76,6 +77,7 @@ class Collector:
             line(f"if not {name}_null:")
             extent = "list_extent" if type_.name == "LIST" else "array_extent"
             line(f"{name}_start, {name}_length = {extent}({column}, {row})", 1)
+            self._walk_numbers(type_.element, name, f"{column}[2]", depth + 1)
             line(f"for {name}_at in range({name}_start, {name}_start + {name}_length):", 1)
             self._walk(type_.element, f"{name}i", f"{column}[2]", f"{name}_at", depth + 2)
             line(f"{ends}.append(len(self.{name}i_valid))")
@@ -87,12 +89,31 @@ class Collector:
             line(f"{values}.append(0 if {name}_null else load({column}[0] + {row} * 16, int64))")
             line(f"{values}.append(0 if {name}_null else load({column}[0] + {row} * 16 + 8, int64))")
         else:
-            storage = np.dtype(to_arrow(SqlType(_UNITS.get(type_.name, type_.name))).to_pandas_dtype())
+            storage = _number(type_)
             values = self._leaf(f"{name}_values", _UNITS.get(type_.name, type_.name))
             line(f"if {name}_null:")
             line(f"{values}.append({storage.name}(0))", 1)
             line("else:")
             line(f"{values}.append(load({column}[0] + {row} * {storage.itemsize}, {storage.name}))", 1)
+
+    def _walk_numbers(self, element: SqlType, name: str, column: str, depth: int) -> None:
+        """Append the numbers of a list at once if none is NULL; what is left of the list is empty then."""
+        if element.name in _OF_PARTS:
+            return
+        size = _number(element).itemsize
+        valid, values = f"self.{name}i_valid", f"self.{name}i_values"
+        self.append += [
+            "    " * depth + text
+            for text in (
+                f"if {column}[1] == 0:",
+                f"    {valid}.resize(len({valid}) + {name}_length)",
+                f"    fill({valid}[len({valid}) - {name}_length :])",
+                f"    {values}.resize(len({values}) + {name}_length)",
+                f"    target = address_of({values}[len({values}) - {name}_length :])",
+                f"    copy_bytes(target, {column}[0] + {name}_start * {size}, {name}_length * {size})",
+                f"    {name}_length = 0",
+            )
+        ]
 
     def merge_source(self) -> str:
         """Compiled code that appends the rows of ``other`` to ``self``."""
@@ -113,6 +134,12 @@ class Collector:
     def columns(self, arrays: dict[str, np.ndarray[Any, Any]]) -> list[pa.Array]:
         """Arrow columns over the collected arrays."""
         return [_column(type_, f"a{index}", arrays) for index, type_ in enumerate(self.arguments)]
+
+
+def _number(type_: SqlType) -> np.dtype[Any]:
+    """What DuckDB keeps a value as that is a single number."""
+    number: np.dtype[Any] = np.dtype(to_arrow(SqlType(_UNITS.get(type_.name, type_.name))).to_pandas_dtype())
+    return number
 
 
 def _column(type_: SqlType, name: str, arrays: dict[str, np.ndarray[Any, Any]]) -> pa.Array:

@@ -175,17 +175,26 @@ def zero_bytes(typingctx: Any, target: Any, count: Any) -> Any:
 
 @intrinsic
 def prefetch(typingctx: Any, address: Any) -> Any:
-    """Ask for the cache line at an address, which need not be a valid one."""
+    """Ask for the cache line at an address, which need not be a valid one, to write to it."""
+    return types.void(_ADDRESS), _prefetching(True)
 
+
+@intrinsic
+def prefetch_to_read(typingctx: Any, address: Any) -> Any:
+    """Ask for the cache line at an address, which need not be a valid one."""
+    return types.void(_ADDRESS), _prefetching(False)
+
+
+def _prefetching(writes: bool) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         function_type = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
         function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
-        hints = [ir.Constant(number, hint) for hint in (1, 3, 1)]  # for writing, keep it, data
+        hints = [ir.Constant(number, hint) for hint in (int(writes), 3, 1)]  # keep it, data
         builder.call(function, [builder.inttoptr(args[0], pointer), *hints])
         return context.get_dummy_value()
 
-    return types.void(_ADDRESS), codegen
+    return codegen
 
 
 @intrinsic

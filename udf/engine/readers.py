@@ -31,10 +31,11 @@ from .strings import decode, string_bytes
 
 
 class Reader(NamedTuple):
-    """Compiled functions that read one SQL type."""
+    """Compiled functions that read one SQL type; of lists of numbers also one that tells a NULL inside."""
 
     open: Callable[..., Any]
     read: Callable[..., Any]
+    hole: Callable[..., bool] | None = None
 
 
 @njit(inline="always")
@@ -134,7 +135,12 @@ def _sequence_reader(type_: SqlType, what: str) -> Reader:
             _refuse_null(validity, start, length, what)
             return view(values + start * size, length, storage)
 
-        return Reader(open_, read_numbers)
+        @njit
+        def has_hole(column: Any, row: int) -> bool:
+            start, length = extent(column, row)
+            return column[2][1] != 0 and _first_null(column[2][1], start, length) >= 0
+
+        return Reader(open_, read_numbers, has_hole)
 
     @njit
     def read_values(column: Any, row: int) -> Any:
@@ -186,11 +192,12 @@ def reader(type_: SqlType, what: str) -> Reader:
     raise TypeError(f"{what}: compiled functions cannot read {type_}")
 
 
-def row_reader(readers: list[Reader], nulls: bool, gap: int = -1) -> tuple[Any, Any, Any]:
+def row_reader(readers: list[Reader], nulls: bool, gap: int = -1, holes: bool = False) -> tuple[Any, Any, Any]:
     """Compiled functions over all arguments: open the columns of a chunk, test a row for NULLs, read a row.
 
     ``gap`` is the position of a column of the chunk that is no argument.
-    With ``nulls`` a NULL arrives as ``None``; otherwise the caller skips rows in which ``has_null``.
+    With ``nulls`` a NULL arrives as ``None``; otherwise the caller skips rows in which ``has_null``: with ``holes``
+    those too that have a NULL inside a list of numbers, which else is an error.
     """
     scope: dict[str, Any] = {"chunk_vector": memory.chunk_vector, "is_null": is_null}
     for index, each in enumerate(readers):
@@ -198,9 +205,14 @@ def row_reader(readers: list[Reader], nulls: bool, gap: int = -1) -> tuple[Any, 
         scope[f"read{index}"] = _optional(each) if nulls else each.read
     count = range(len(readers))
     places = [index + (0 <= gap <= index) for index in count]
+    tests = [f"is_null(columns[{i}][1], row)" for i in count]
+    for index, each in enumerate(readers):
+        if holes and each.hole is not None:
+            scope[f"hole{index}"] = each.hole
+            tests.append(f"hole{index}(columns[{index}], row)")
     source = (
         f"def open_(chunk):\n    return ({''.join(f'open{i}(chunk_vector(chunk, {places[i]})), ' for i in count)})\n"
-        f"def has_null(columns, row):\n    return {' or '.join(f'is_null(columns[{i}][1], row)' for i in count)}\n"
+        f"def has_null(columns, row):\n    return {' or '.join(tests)}\n"
         f"def read(columns, row):\n    return ({''.join(f'read{i}(columns[{i}], row), ' for i in count)})\n"
     )
     exec(source, scope)

@@ -28,13 +28,31 @@ def numbers_of(column: pa.Array, name: str) -> np.ndarray[Any, Any]:
     return array
 
 
+def holes_of(column: pa.Array) -> np.ndarray[Any, Any]:
+    """Which rows of a column are NULL, or a list with a NULL inside."""
+    import pyarrow as pa
+
+    holes: np.ndarray[Any, Any] = column.is_null().to_numpy(zero_copy_only=False)
+    fixed = pa.types.is_fixed_size_list(column.type)
+    if not (fixed or pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+        return holes
+    lists = column.drop_null()
+    values = lists.flatten()
+    if values.null_count:
+        ends = np.arange(len(lists) + 1) * column.type.list_size if fixed else lists.offsets.to_numpy()
+        before = np.append(0, np.cumsum(values.is_null().to_numpy(zero_copy_only=False)))[ends - ends[0]]
+        holes = holes.copy()
+        holes[np.flatnonzero(~holes)] = before[1:] > before[:-1]
+    return holes
+
+
 def matrix_of(column: pa.Array, name: str) -> np.ndarray[Any, Any]:
-    """A column of lists or arrays of numbers, or of numbers, as a matrix with a row for each.
+    """A column of lists or arrays of numbers, or of numbers, without holes, as a matrix with a row for each.
 
     Raises
     ------
     ValueError
-        If it is of another type, lists differ in length, or one has a NULL inside.
+        If it is of another type, or lists differ in length.
     """
     import pyarrow as pa
 
@@ -49,8 +67,6 @@ def matrix_of(column: pa.Array, name: str) -> np.ndarray[Any, Any]:
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
         raise ValueError(f"the column {name!r} holds {kind}; expected a list or an array of numbers, or a number")
     values = column.flatten()
-    if values.null_count:
-        raise ValueError(f"the column {name!r} has a list with a NULL inside; filter such rows, or use coalesce")
     if not pa.types.is_fixed_size_list(kind):
         lengths = np.diff(column.offsets.to_numpy())
         if (lengths != lengths[0]).any():

@@ -13,9 +13,10 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
+from ironlake.udf.engine.memory import load, prefetch_to_read
 from ironlake.udf.engine.sqltypes import INTEGER
 
-from .crf_lookup import position_of, same_text, slot_of
+from .crf_lookup import ask_for_place, hash_of, position_of, row_of, same_text, slot_of
 
 
 class CrfModel(NamedTuple):
@@ -28,7 +29,8 @@ class CrfModel(NamedTuple):
     attributes : in alphabetical order.
     state_weights : a row for every attribute, with a weight for every label.
     transition_weights : a row for every label, with a weight for every label that may follow it.
-    lookup : a hash table over the attributes (see `crf_lookup`): positions in ``attributes`` from 0, and -1 between.
+    lookup : a hash table over the attributes (see `crf_lookup`): for every place a hash and a position in
+        ``attributes`` from 0, or -1.
     loglik : logarithm of the probability of the labels trained on.
     n : sequences trained on.
     epochs : iterations of L-BFGS, or passes of gradient descent.
@@ -43,7 +45,7 @@ class CrfModel(NamedTuple):
     attributes: list[str]
     state_weights: list[list[float]]
     transition_weights: list[list[float]]
-    lookup: list[INTEGER]
+    lookup: list[int]
     loglik: float
     n: int
     epochs: INTEGER
@@ -63,7 +65,7 @@ def _labels_of(model: Any) -> int:
     """
     if model.task != "crf":
         raise ValueError("argument model is of the task", model.task, "and must be one of crf_fit")
-    labels, attributes, places = len(model.labels), len(model.attributes), len(model.lookup)
+    labels, attributes, places = len(model.labels), len(model.attributes), len(model.lookup) // 2
     if labels == 0:
         raise ValueError("argument model has no labels")
     if len(model.state_weights) != attributes:
@@ -72,8 +74,10 @@ def _labels_of(model: Any) -> int:
         raise ValueError(
             "argument model has", labels, "labels and", len(model.transition_weights), "transition_weights"
         )
-    if places == 0 or places & (places - 1):
-        raise ValueError("argument model has a lookup of", places, "places; that of crf_fit has a power of 2")
+    if places == 0 or places & (places - 1) or len(model.lookup) != 2 * places:
+        raise ValueError(
+            "argument model has a lookup of", len(model.lookup), "numbers; that of crf_fit has a power of 2, at least 2"
+        )
     return labels
 
 
@@ -81,12 +85,41 @@ def _labels_of(model: Any) -> int:
 def state_scores(model: Any, tokens: Any) -> Any:
     """The state scores of tokens under a model: tokens x labels."""
     scores = np.zeros((len(tokens), _labels_of(model)))
+    _gather(model.lookup, len(model.attributes), model.state_weights, tokens, scores)
+    _refuse_infinite(scores)
+    return scores
+
+
+@njit
+def _gather(lookup: Any, count: int, weights: Any, tokens: Any, scores: Any) -> None:
+    """Add up the weights of the attributes of each token.
+
+    The model is in no near cache: what a token needs is asked for while the tokens before it have their turn, first the
+    place in the lookup, then the row of weights.
+    """
+    total, width = 0, scores.shape[1]
+    for t in range(len(tokens)):
+        _, first, last = _attributes(tokens, t)
+        total += last - first
+    found, at = np.empty(total, np.int64), 0  # hashes of all attributes, and then the addresses of their weights, or 0
     for t in range(len(tokens)):
         attributes, first, last = _attributes(tokens, t)
         for index in range(first, last):
-            _add_weights(slot_of(attributes, index), model, scores[t])
-    _refuse_infinite(scores)
-    return scores
+            found[at] = hash_of(slot_of(attributes, index))
+            ask_for_place(lookup, found[at])
+            at += 1
+    for at in range(total):
+        position = position_of(found[at], lookup, count)
+        found[at] = row_of(weights, position, width) if position >= 0 else 0
+        prefetch_to_read(found[at])
+    at = 0
+    for t in range(len(tokens)):
+        _, first, last = _attributes(tokens, t)
+        for _ in range(first, last):
+            row = found[at]
+            at += 1
+            for label in range(width if row != 0 else 0):
+                scores[t, label] += load(row + 8 * label, np.float64)
 
 
 def _attributes(tokens: Any, t: int) -> Any:
@@ -106,18 +139,6 @@ def _compiled_attributes(tokens: Any, t: Any) -> Any:
     return listed
 
 
-@njit(forceinline=True)
-def _add_weights(slot: int, model: Any, scores: Any) -> None:
-    """Add the weights of an attribute to the state scores of a token; one that the model does not know has none."""
-    position = position_of(slot, model.attributes, model.lookup)
-    if position >= 0:
-        row = model.state_weights[position]
-        if len(row) != len(scores):
-            raise ValueError("argument model has", len(scores), "labels, but", len(row), "weights of an attribute")
-        for label in range(len(scores)):
-            scores[label] += row[label]
-
-
 @njit
 def transitions_of(model: Any) -> Any:
     """The transition weights of a model: labels x labels."""
@@ -134,9 +155,11 @@ def transitions_of(model: Any) -> Any:
 
 @njit
 def _refuse_infinite(weights: Any) -> None:
-    for weight in weights.flat:
-        if not math.isfinite(weight):
-            raise ValueError("argument model has weights that are no finite numbers")
+    sound = True
+    for weight in weights.reshape(-1):
+        sound &= abs(weight) < math.inf
+    if not sound:
+        raise ValueError("argument model has weights that are no finite numbers")
 
 
 @njit

@@ -1,17 +1,18 @@
 """Means and co-moments of rows ``(x, y)`` in one pass: all that least squares needs to know of them.
 
-For rows ``z = (x_1, ..., x_k, y)`` with the mean ``m`` the co-moments are ``C = sum (z - m)(z - m)^T``. Rows come in
-blocks, centred on the mean ``p`` of the ``n`` rows before them, so that large offsets do not cost digits. With the
-block's sum ``s`` and products ``Q`` of the centred rows, ``N`` rows in all have
+For rows ``z = (x_1, ..., x_k, y)`` of weight ``v`` with the mean ``m`` the co-moments are
+``C = sum v (z - m)(z - m)^T``. Rows come in blocks, centred on the mean ``p`` of the rows before them, so that large
+offsets do not cost digits. With the block's weighted sum ``s`` and products ``Q`` of the centred rows, rows of the
+mass ``N = sum v`` in all have
 
     m = p + s / N        C = C_before + Q - s s^T / N
 
 and two disjoint sets of rows with ``d = m_b - m_a`` (Chan, Golub, LeVeque, 1979)
 
-    m = m_a + d n_b / (n_a + n_b)        C = C_a + C_b + d d^T n_a n_b / (n_a + n_b).
+    m = m_a + d N_b / (N_a + N_b)        C = C_a + C_b + d d^T N_a N_b / (N_a + N_b).
 
-A waiting row is stored as ``(x - p, y - p_y, 1)``, padded with zeros to whole vectors of eight numbers: the products
-of its last number with the others are ``s``.
+A waiting row is stored as ``(x - p, y - p_y, 1)`` times the root of its weight, padded with zeros to whole vectors of
+eight numbers: the products of its last number with the others are ``s``, that with itself is the weight.
 """
 
 from __future__ import annotations
@@ -76,15 +77,16 @@ def add_tile(typingctx: Any, products: Any, rows: Any, count: Any, stride: Any, 
 
 
 @njit
-def _add_block(means: Any, products: Any, n: int, rows: Any, count: int, width: int) -> None:
-    """Add waiting rows to the means and the lower triangle of the co-moments of ``n`` rows before them."""
-    stride, ones, total = len(means), width + 1, n + count
+def _add_block(means: Any, products: Any, mass: float, rows: Any, count: int, width: int) -> float:
+    """Add waiting rows to the means and the lower triangle of the co-moments of rows before them; gives the mass."""
+    stride, ones = len(means), width + 1
     for i in range(0, width + 2, TILE_ROWS):
         for j in range(0, i + TILE_ROWS, LANES):
             add_tile(address_of(products), address_of(rows), count, stride, i, j)
     sums = products[ones * stride : (ones + 1) * stride]
+    mass += sums[ones]
     for i in range(width + 1):
-        share = sums[i] / total
+        share = sums[i] / mass if mass > 0 else 0.0
         means[i] += share
         line = products[i * stride : (i + 1) * stride]
         for j in range(i + 1):
@@ -92,6 +94,7 @@ def _add_block(means: Any, products: Any, n: int, rows: Any, count: int, width: 
         if not line[i] < math.inf:
             _refuse(i, width)
     sums[:] = 0.0
+    return mass
 
 
 @njit
@@ -99,18 +102,23 @@ def _refuse(column: int, width: int) -> None:
     """Say which column has a number that cannot be squared."""
     if column == width:
         raise ValueError("the label of a row is NaN, infinite or above 1e150; filter such rows")
-    raise ValueError("feature", column + 1, "of a row is NaN, infinite or above 1e150; filter such rows")
+    raise ValueError(
+        "feature", column + 1, "of a row is NaN, infinite or above 1e150; filter such rows, or use"
+        " coalesce(nullif(x, 'nan'), 0)"
+    )  # fmt: skip
 
 
 @njit
-def _join(means: Any, products: Any, n: int, other_means: Any, other_products: Any, other_n: int, width: int) -> None:
+def _join(
+    means: Any, products: Any, mass: float, other_means: Any, other_products: Any, other_mass: float, width: int
+) -> None:  # fmt: skip
     """Add the means and co-moments of other rows."""
-    stride, share = len(means), other_n / (n + other_n)
+    stride, share = len(means), other_mass / (mass + other_mass) if other_mass > 0 else 0.0
     apart = other_means - means
     for i in range(width + 1):
         means[i] += share * apart[i]
         for j in range(i + 1):
-            products[i * stride + j] += other_products[i * stride + j] + n * share * apart[i] * apart[j]
+            products[i * stride + j] += other_products[i * stride + j] + mass * share * apart[i] * apart[j]
 
 
 @njit
@@ -120,7 +128,7 @@ def _centre(row: Any, means: Any, features: Any) -> None:
 
 
 @njit
-def second_moments(means: Any, products: Any, n: int, width: int, centred: bool) -> Any:
+def second_moments(means: Any, products: Any, mass: float, width: int, centred: bool) -> Any:
     """Mean products of the features with each other (a matrix), of the features with the label, of the label.
 
     ``centred`` takes them about the means, else about 0. A constant column has none about its mean.
@@ -130,7 +138,7 @@ def second_moments(means: Any, products: Any, n: int, width: int, centred: bool)
     for i in range(width + 1):
         for j in range(i + 1):
             offset = 0.0 if centred else means[i] * means[j]
-            matrix[i, j] = matrix[j, i] = products[i * stride + j] / n + offset
+            matrix[i, j] = matrix[j, i] = products[i * stride + j] / mass + offset
     for i in range(width + 1):
         if not matrix[i, i] > (_CONSTANT * means[i]) ** 2:
             matrix[i, :] = matrix[:, i] = 0.0
@@ -140,15 +148,16 @@ def second_moments(means: Any, products: Any, n: int, width: int, centred: bool)
 class CoMoments:
     """State and behaviour of an aggregate over rows ``(label, features)`` that is about their second moments."""
 
-    means: list[float]  # of the n rows; of the first row as long as there are none
+    means: list[float]  # of the rows; of the first row as long as there are none
     products: list[float]  # the lower triangle of a square matrix with padded lines; empty as long as n is 0
     rows: list[float]  # that wait
-    n: int
+    n: int  # rows that do not wait
+    mass: float  # sum of their weights
     pending: INTEGER  # rows that wait
     room: INTEGER = _SMALLEST_BLOCK
     width: INTEGER = -1  # features
 
-    def learn(self, label, features):
+    def learn(self, label, features, weight):
         """Take in a row."""
         width = len(features)
         if self.width != width:
@@ -158,6 +167,11 @@ class CoMoments:
         row, means = self.next_row(), self.means[:]
         _centre(row, means, features)
         row[width] = label - means[width]
+        row[width + 1] = 1.0
+        if weight != 1:
+            root = math.sqrt(weight)
+            for index in range(width + 2):
+                row[index] *= root
 
     def open(self, width):
         """Fix the number of features; later rows must have as many."""
@@ -178,20 +192,22 @@ class CoMoments:
         if start == len(self.rows):
             self.rows.resize(min(max(2 * self.pending, _FIRST_ROWS), self.room) * stride)
         self.pending += 1
-        row = self.rows[start : start + stride]
-        row[self.width + 1] = 1.0
-        return row
+        return self.rows[start : start + stride]
 
     def flush(self):
         """Add the waiting rows to the co-moments."""
         if len(self.products) == 0:
             self.products.resize(len(self.means) ** 2)
-        _add_block(self.means[:], self.products[:], self.n, self.rows[:], self.pending, self.width)
+        self.mass = _add_block(self.means[:], self.products[:], self.mass, self.rows[:], self.pending, self.width)
         self.n += self.pending
         self.pending = 0
         self.room = min(max(self.n // 4, _SMALLEST_BLOCK), _LARGEST_BLOCK)
 
     def merge(self, other):
+        self.merge_moments(other)
+
+    def merge_moments(self, other):
+        """Take in the rows of another state."""
         if other.width < 0:
             return
         width = np.int64(other.width)
@@ -202,19 +218,21 @@ class CoMoments:
             self.means[:] = other.means[:]
         if other.n > 0:
             self.flush()
-            _join(self.means[:], self.products[:], self.n, other.means[:], other.products[:], other.n, width)
+            _join(self.means[:], self.products[:], self.mass, other.means[:], other.products[:], other.mass, width)
             self.n += other.n
+            self.mass += other.mass
         stride = len(self.means)
         for index in range(other.pending):
             row, means, other_means = self.next_row(), self.means[:], other.means[:]
             waiting = other.rows[index * stride : (index + 1) * stride]
+            root = row[width + 1] = waiting[width + 1]
             for column in range(width + 1):
-                row[column] = waiting[column] + (other_means[column] - means[column])
+                row[column] = waiting[column] + root * (other_means[column] - means[column])
 
     def moments(self):
-        """Means and co-moments of all rows, those that wait too, and their number; the state stays as it is."""
-        means, stride = self.means[:].copy(), len(self.means)
+        """Means and co-moments of all rows, those that wait too, and their mass; the state stays as it is."""
+        means, stride, mass = self.means[:].copy(), len(self.means), self.mass
         products = self.products[:].copy() if self.n > 0 else np.zeros(stride * stride)
         if self.pending > 0:
-            _add_block(means, products, self.n, self.rows[:], np.int64(self.pending), np.int64(self.width))
-        return means, products, self.n + self.pending
+            mass = _add_block(means, products, mass, self.rows[:], np.int64(self.pending), np.int64(self.width))
+        return means, products, mass

@@ -15,13 +15,14 @@ import numpy as np
 
 from ironlake.udf.engine import relation
 
-from .kalman_kernels import StateSpace, descend, filter_series, minimise, smooth_series
+from .kalman_kernels import filter_series, smooth_series
+from .kalman_map import descend, minimise
+from .kalman_matrices import StateSpace
+from .kalman_options import inverse_of, state_space
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Variance of the first state where no P0 is given: almost a flat prior for series of ordinary size.
-_VAGUE = 1e6
 #: A compiled loop cannot be interrupted.
 _MOST_EPOCHS = 1_000_000
 #: An option that is a matrix: a number times the identity, a diagonal (for C its only row), or the list of its rows.
@@ -95,7 +96,7 @@ def kalman_filter(
 
     def estimated(starts: np.ndarray, y: pa.Array) -> pa.Array:
         rows = _observations(y, C, R)
-        means, covs, _ = _filtered(starts, rows, _state_space(rows.shape[1], A, C, Q, R, m0, P0))
+        means, covs, _ = _filtered(starts, rows, state_space(rows.shape[1], A, C, Q, R, m0, P0))
         return _estimates(starts, means, covs)
 
     return _of_equal_width(estimated, starts, _in_order(starts, y, t))
@@ -144,7 +145,7 @@ def kalman_loglik(
 
     def measured(starts: np.ndarray, y: pa.Array) -> pa.Array:
         rows = _observations(y, C, R)
-        model = _state_space(rows.shape[1], A, C, Q, R, m0, P0)
+        model = state_space(rows.shape[1], A, C, Q, R, m0, P0)
         return pa.array(_filtered(starts, rows, model, keep=False)[2])
 
     return _of_equal_width(measured, starts, _in_order(starts, y, t))
@@ -208,13 +209,13 @@ def kalman_smooth(
 
     def estimated(starts: np.ndarray, y: pa.Array) -> pa.Array:
         rows = _observations(y, C, R)
-        model = _state_space(rows.shape[1], A, C, Q, R, m0, P0)
+        model = state_space(rows.shape[1], A, C, Q, R, m0, P0)
         if method == "rts":
             means, covs, _ = _filtered(starts, rows, model)
             smooth_series(starts, model, means, covs)
             return _estimates(starts, means, covs)
-        precision = _inverse("Q", model.Q, method)
-        _inverse("R", model.R, method)
+        precision = inverse_of("Q", model.Q, method)
+        inverse_of("R", model.R, method)
         means = np.zeros((len(rows), len(model.m0)))
         covs = np.empty((*means.shape, means.shape[1])) if method == "map" else None
         for first, last in itertools.pairwise(starts.tolist()):
@@ -357,70 +358,3 @@ def _estimates(starts: np.ndarray, means: np.ndarray, covs: np.ndarray | None) -
     else:
         cov = lists(lists(pa.array(covs.reshape(-1)), every), every[: rows + 1])
     return lists(pa.StructArray.from_arrays([mean, cov], ["mean", "cov"]), starts)
-
-
-# -------------------------------------------------------------------------------------------------------------- options
-
-
-def _state_space(width: int, A: Any, C: Any, Q: Any, R: Any, m0: Any, P0: Any) -> StateSpace:  # noqa: N803
-    """The model of the options, for observations of so many components."""
-    states = next((len(given) for given in (A, Q, P0, m0) if isinstance(given, list)), None)
-    if states is None and isinstance(C, list):
-        states = len(C[0]) if C and isinstance(C[0], list) else len(C)
-    states = width if states is None else states
-    if not states:
-        raise ValueError("options A, C, Q, P0 and m0 must not be empty lists; expected at least 1 state")
-    mean = np.full(states, m0 or 0.0) if not isinstance(m0, list) else np.array(m0)
-    if len(mean) != states or not np.isfinite(mean).all():
-        raise ValueError(f"option m0 must be a finite number or a list of {states} (one for each state), got {m0}")
-    row_or_rows = [C] if isinstance(C, list) and C and not isinstance(C[0], list) else C
-    return StateSpace(
-        A=_matrix("A", A, states, states),
-        C=_matrix("C", row_or_rows, width, states),
-        Q=_covariance("Q", Q, states),
-        R=_covariance("R", R, width),
-        m0=mean,
-        P0=_covariance("P0", _VAGUE if P0 is None else P0, states),
-    )
-
-
-def _matrix(name: str, given: Any, rows: int, columns: int) -> np.ndarray:
-    """A matrix option as an array."""
-    if not isinstance(given, list):
-        matrix = np.eye(rows, columns) * (1.0 if given is None else given)
-    elif not given or isinstance(given[0], list):
-        lengths = sorted({len(row) for row in given})
-        if len(given) != rows or lengths != [columns]:
-            found = f"{len(given)} lists of {' or '.join(map(str, lengths)) or 0}"
-            raise ValueError(f"option {name} must be a number or {rows} lists of {columns} numbers, got {found}")
-        matrix = np.array(given, np.float64)
-    else:
-        if len(given) != rows:
-            raise ValueError(f"option {name} must be a diagonal of {rows} numbers, got {len(given)} numbers")
-        matrix = np.diag(np.array(given, np.float64))
-    if not np.isfinite(matrix).all():
-        raise ValueError(f"option {name} must be finite numbers, got {given}")
-    return matrix
-
-
-def _covariance(name: str, given: Any, size: int) -> np.ndarray:
-    """A covariance option as an array: symmetric, without negative eigenvalues."""
-    matrix = _matrix(name, given, size, size)
-    if not isinstance(given, list):
-        smallest, largest = matrix[0, 0], abs(matrix[0, 0])
-    else:
-        if not np.allclose(matrix, matrix.T, rtol=1e-9, atol=0):
-            raise ValueError(f"option {name} must be symmetric, a covariance matrix, got {given}")
-        matrix = (matrix + matrix.T) / 2
-        eigenvalues = np.linalg.eigvalsh(matrix)
-        smallest, largest = eigenvalues[0], abs(eigenvalues[-1])
-    if smallest < -1e-12 * largest:
-        raise ValueError(f"option {name} must be a covariance matrix, got one with the negative eigenvalue {smallest}")
-    return matrix
-
-
-def _inverse(name: str, matrix: np.ndarray, method: str) -> np.ndarray:
-    eigenvalues = np.linalg.eigvalsh(matrix)
-    if eigenvalues[0] <= 1e-14 * eigenvalues[-1]:
-        raise ValueError(f"option {name} must have an inverse with method {method!r}, got a singular matrix")
-    return np.linalg.inv(matrix)

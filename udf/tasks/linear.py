@@ -13,68 +13,44 @@ product, so that a row of logistic regression costs one multiplication instead o
 With an automatic step size the features are standardised inside, by the first rows (see `start`): steps then suit
 each feature's scale, as if it had a step size of its own. What comes out is in the scale of the rows.
 
-Weights are a float32 array, padded (see `vectors.padded`); the intercept is a float64. Kept rows stand end to end in
-one float32 array, each behind its label and its weight.
+Weights are a float32 array, padded (see `vectors.padded`); the intercept is a float64. Further passes go over kept
+rows (see `epochs`).
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ironlake.udf.engine.sqltypes import FLOAT, INTEGER
 
+from .epochs import AVERAGED, DECAY, FULL, HEAD, LONG, SAMPLE_ROWS, Epochs, add_difference, decayed, shrink
 from .labels import Labels
 from .model import LinearModel
 from .start import Start, copy_into, shift, unscaled_into
-from .vectors import REORDER, add_scaled, dot, float32_row, padded, row_view, standardized
+from .vectors import add_scaled, dot, float32_row, padded, row_view, standardized
 
-#: Rows by which features are standardised and ``step_size='auto'`` is chosen.
-SAMPLE_ROWS = 2000
-#: An automatic step size falls with ``1 / sqrt(1 + t / 2000)``.
-DECAY = 1 / SAMPLE_ROWS
-#: Weights are averaged every so many steps; neighbours differ little.
-AVERAGED = 16
-#: A row that is longer than the usual row by the root of this gets a smaller automatic step.
-LONG = 16.0
-#: Ceiling of the running product of factors.
-FULL = 1e250
 #: The intercept where all rows are of one class, in log-odds.
 CERTAIN = 16.0
 _VALUE_BYTES = np.float32().nbytes
-#: Label and weight of a kept row stand before its features.
-HEAD = 2
 #: Rows for which memory is reserved at once.
 _FIRST_ROWS = 8
+#: Ratio of mean squares beyond which no one step size suits two features. Few rows tell nothing of it.
+UNEVEN, _FEW_ROWS = 1e6, 8
+UNEVEN_WARNING = (
+    "features differ in size more than a thousand times, and one step size cannot suit all; expected standardize = "
+    "true, or an automatic step size"
+)
 
 
-@njit(fastmath=set(REORDER))
-def decayed(rate: float, taken: float, decay: float) -> float:
-    """The step size after so many steps; it stays constant with a ``decay`` of 0."""
-    return rate / math.sqrt(1 + taken * decay)
-
-
-@njit
-def shrink(weights: Any, inverses: Any, width: int, rate: float, l1: float, l2: float) -> None:
-    """The proximal step of the penalties; standardised features come with the inverses of their scales."""
-    scale, threshold = np.float32(1 / (1 + rate * l2)), np.float32(rate * l1)
-    for index in range(width):
-        if len(inverses) > 0:
-            scale = np.float32(1 / (1 + rate * l2 * inverses[index] * inverses[index]))
-            threshold = np.float32(rate * l1 * inverses[index])
-        size = max(abs(weights[index]) - threshold, np.float32(0))
-        weights[index] = math.copysign(size * scale, weights[index])
-
-
-class LinearTask(Labels, Start):
+class LinearTask(Labels, Start, Epochs):
     """State and behaviour of every task; a subclass adds ``task``, ``labels``, ``step``, ``init`` and ``update``."""
 
     weights: list[FLOAT]  # and with standardised features their average, the inverses of the scales, and the means
     kept: list[FLOAT]  # kept rows, end to end, each behind its label and its weight
     row: list[FLOAT]  # the row at hand, standardised
+    squares: list[FLOAT]  # of the features of the first rows, summed up, where no scale is found
     intercept: float
     average_intercept: float
     n: int
@@ -131,7 +107,10 @@ class LinearTask(Labels, Start):
         if self.keeping:
             self.keep(target, weight, features)
         if not self.pending:
-            self.descend(target, weight, float32_row(features, self.row), self.n)
+            row = float32_row(features, self.row)
+            if _FEW_ROWS < self.n <= SAMPLE_ROWS and not (self.automatic or self.standardize):
+                self.notice(row)
+            self.descend(target, weight, row, self.n)
         elif self.n >= SAMPLE_ROWS:
             self.begin()
 
@@ -190,18 +169,37 @@ class LinearTask(Labels, Start):
             add_difference(weights, room, np.float32(share))
             self.average_intercept += share * (self.intercept - self.average_intercept)
 
+    def notice(self, features):
+        """Note how large the features of a row are."""
+        self.squares.resize(self.width)
+        squares = self.squares[:]
+        for index in range(self.width):
+            squares[index] += features[index] * features[index]
+
+    def uneven(self):
+        """Whether features differ so much in size that no one step size suits all of them."""
+        squares, largest, smallest = self.squares[:], np.float32(0), np.float32(math.inf)
+        for square in squares:
+            largest = max(largest, square)
+            if square > 0:
+                smallest = min(smallest, square)
+        return largest > UNEVEN * smallest
+
     def explain(self, features):
         """Say why a step went wrong."""
         for index in range(len(features)):
             if not abs(features[index]) < math.inf:
-                raise ValueError("feature", index + 1, "of a row is NaN or infinite as a FLOAT; filter such rows")
-        self.diverged(self.rate)
+                raise ValueError(
+                    "feature", index + 1, "of a row is NaN or infinite as a FLOAT; filter such rows, or use"
+                    " coalesce(nullif(x, 'nan'), 0)"
+                )  # fmt: skip
+        self.diverged(1, self.rate)
 
-    def diverged(self, rate):
+    def diverged(self, epoch, rate):
         """Say that the step size was too large."""
         raise ValueError(
-            "training diverged with step_size", rate, "; try", rate / 8, "or 'auto', or standardize if features differ"
-            " in size"
+            "training diverged in epoch", epoch, "with step_size", rate, "; try", rate / 8, "or 'auto', or standardize"
+            " if features differ in size"
         )  # fmt: skip
 
     def keep(self, label, weight, features):
@@ -253,6 +251,7 @@ class LinearTask(Labels, Start):
             self.descend(np.float64(kept[at]), np.float64(kept[at + 1]), features, taken + row + 1)
 
     def merge(self, other):
+        self.merge_labels(other)
         if other.n == 0:
             return
         if self.width < 0:
@@ -269,7 +268,6 @@ class LinearTask(Labels, Start):
             self.kept.extend(other.kept)
         self.n += other.n
         self.mass += other.mass
-        self.merge_labels(other)
         if self.pending and self.n >= SAMPLE_ROWS:
             self.begin()
 
@@ -295,8 +293,19 @@ class LinearTask(Labels, Start):
                 self.intercept += share * (intercept + difference - self.intercept)
         self.rate += share * (other.rate - self.rate)
         self.loss += other.loss + math.log(other.product)
+        self.join_squares(other)
+
+    def join_squares(self, other):
+        """Add up what two states noticed of the size of features."""
+        if len(self.squares) == 0:
+            self.squares.extend(other.squares)
+        elif len(other.squares) > 0:
+            squares, others = self.squares[:], other.squares[:]
+            for index in range(len(squares)):
+                squares[index] += others[index]
 
     def finish(self) -> LinearModel | None:
+        self.check_labels(self.n)
         if self.n == 0:
             return None
         model, intercepts, averaged, history, converged, steps = self.trained()
@@ -325,98 +334,5 @@ class LinearTask(Labels, Start):
             history,
             self.taken + steps,
             degenerate,
+            UNEVEN_WARNING if self.uneven() else "",
         )
-
-    def trained(self):
-        """The model after all epochs, its intercepts, whether its average counts, the losses, how it ended, the steps.
-
-        The state stays as it is.
-        """
-        model, kept, rate, intercepts = self.weights[:], self.kept[:], self.rate, self.both_intercepts()
-        loss, done, steps = self.loss + math.log(self.product), 1, self.n
-        history = np.empty(self.epochs)
-        if self.pending:
-            model, intercepts = self.first_model(kept)
-            rate = self.chosen_rate(model, intercepts, kept)
-            loss = self.epoch(model, intercepts, kept, rate, 0, False)
-        elif self.keeping:
-            model = model.copy()
-        history[0] = loss / max(self.mass, 1e-300)
-        converged, goal = False, history[0] + self.penalty(model)
-        while done < self.epochs and not converged:
-            now = rate if self.automatic else self.rate * self.decay**done
-            history[done] = self.epoch(model, intercepts, kept, now, steps, False) / max(self.mass, 1e-300)
-            steps += self.n
-            before, goal = goal, history[done] + self.penalty(model)
-            converged = before - goal < self.tolerance * abs(before)
-            done += 1
-        if not abs(history[done - 1]) < math.inf:
-            self.diverged(rate)
-        averaged = self.automatic and (steps >= AVERAGED or self.pending)
-        return model, intercepts, averaged, history[:done], converged, steps
-
-    def epoch(self, model, intercepts, kept, rate, taken, ready):
-        """One pass over kept rows; gives the sum of the losses, each taken before its step.
-
-        The rows of a trial are standardised already and ``ready``; the model and its intercepts are changed in place.
-        """
-        loss, product, stride, room = 0.0, 1.0, self.width + HEAD, padded(self.width)
-        count, scaled = len(kept) // stride, len(model) > room
-        hop = AVERAGED if count >= SAMPLE_ROWS else 1
-        inverses = model[2 * room : 3 * room] if scaled and not self.standardize else model[:0]
-        scratch = np.zeros(room, np.float32)
-        for row in range(count):
-            at = row * stride
-            features, now = row_view(kept, at + HEAD, self.width), rate
-            if self.automatic:
-                now = decayed(rate, float(self.taken + taken + row), DECAY)
-            if scaled and not ready:
-                features, length = standardized(features, scratch, model, room)
-                if self.automatic and length > LONG * (self.width + 1):
-                    now *= LONG * (self.width + 1) / length
-            score = dot(model, features) + np.float32(intercepts[0])
-            addend, factor, slope = self.step(score, kept[at])
-            weight = kept[at + 1]
-            if weight != 1:
-                addend, factor, slope = weight * (addend + math.log(factor)), 1.0, weight * slope
-            scale = -np.float32(now) * np.float32(slope)
-            add_scaled(model, features, scale)
-            if self.fit_intercept:
-                intercepts[0] += scale
-            if self.l1 > 0 or self.l2 > 0:
-                shrink(model, inverses, self.width, now, self.l1, self.l2)
-            loss += addend
-            product *= factor
-            if product > FULL:
-                loss += math.log(product)
-                product = 1.0
-            if self.automatic and not ready and row % hop == 0:
-                share = 2 / (2 + (taken + row) // hop)
-                add_difference(model, room, np.float32(share))
-                intercepts[1] += share * (intercepts[0] - intercepts[1])
-        return loss + math.log(product)
-
-    def total_loss(self, model, intercepts, kept):
-        """The sum of the losses of rows that are ready, without any step."""
-        loss, stride = 0.0, self.width + HEAD
-        for row in range(len(kept) // stride):
-            at = row * stride
-            score = dot(model, row_view(kept, at + HEAD, self.width)) + np.float32(intercepts[0])
-            addend, factor, _ = self.step(score, kept[at])
-            loss += kept[at + 1] * (addend + math.log(factor))
-        return loss
-
-    def penalty(self, model):
-        """The penalties of a model, per row."""
-        total, scaled = 0.0, len(model) > padded(self.width) and not self.standardize
-        for index in range(self.width):
-            size = abs(model[index] * model[2 * padded(self.width) + index]) if scaled else abs(model[index])
-            total += self.l1 * size + self.l2 * size * size / 2
-        return total
-
-
-@njit
-def add_difference(weights: Any, room: int, share: float) -> None:
-    """Move the average of the weights, which stands behind them, towards the weights."""
-    for index in range(room):
-        weights[room + index] += share * (weights[index] - weights[room + index])

@@ -16,6 +16,7 @@ from ironlake.udf.engine import aggregate
 from ironlake.udf.engine.sqltypes import Vector
 
 from .gram import CoMoments, second_moments
+from .labels import Nulls
 from .least_squares import solve, take_turns, two_sided_p
 from .model import RegressionModel
 
@@ -31,6 +32,7 @@ Parameters
 ----------
 label : a number.
 features : a row of numbers, the same length in all rows of a group: a list or an array of FLOAT or DOUBLE.
+sample_weight : how much a row counts: its loss is multiplied by it. It stands behind the options.
 {options}fit_intercept : whether the model has an intercept; penalties leave it alone.
 on_null : ``'skip'`` rows with a NULL label or NULL features, or refuse them with an ``'error'``.
 
@@ -62,14 +64,13 @@ _SWEEPS = "max_sweeps : most turns of coordinate descent; it ends at a duality g
 _NOT_SETTLED = ", or ``max_sweeps`` do\n    not suffice"
 
 
-class LeastSquares(CoMoments):
+class LeastSquares(CoMoments, Nulls):
     """Everything but the options of the four functions."""
 
     l1: float
     l2: float
     sweeps: int
     with_intercept: bool
-    skip_nulls: bool
 
     def prepare(self, l1, l2, fit_intercept, sweeps, on_null):
         """Check the options."""
@@ -80,19 +81,24 @@ class LeastSquares(CoMoments):
         self.l1, self.l2, self.sweeps, self.with_intercept = l1, l2, sweeps, fit_intercept
         self.skip_nulls = on_null == "skip"
 
-    def update(self, label: float, features: Vector):
-        self.learn(label, features)
+    def update(self, label: float, features: Vector, sample_weight: float = 1.0):
+        if not 0 <= sample_weight < math.inf:
+            raise ValueError("sample_weight must be at least 0 and finite; a row has", sample_weight)
+        self.learn(label, features, sample_weight)
 
-    def skipped(self):
-        if not self.skip_nulls:
-            raise ValueError("the label or the features of a row are NULL; filter them, or pass {'on_null': 'skip'}")
+    def merge(self, other):
+        self.nulls += other.nulls
+        self.merge_moments(other)
 
     def finish(self) -> RegressionModel | None:
+        self.refuse_nulls(self.n + self.pending)
         if self.width < 0:
             return None
-        width = np.int64(self.width)
-        means, all_products, n = self.moments()
-        products, right, variance = second_moments(means, all_products, n, width, self.with_intercept)
+        width, n = np.int64(self.width), self.n + self.pending
+        means, all_products, mass = self.moments()
+        if mass == 0:
+            raise ValueError("the weights of the rows are all 0; at least one must be above")
+        products, right, variance = second_moments(means, all_products, mass, width, self.with_intercept)
         inverse, freedom = np.empty(0), np.int64(0)
         if self.l1 > 0:
             weights = take_turns(products, right, variance, self.l1, self.l2, self.sweeps)

@@ -27,6 +27,7 @@ class LinearModel(NamedTuple):
     loss_history : the same for every epoch.
     step : gradient steps taken in all, those of the model that training started from included.
     degenerate : whether all rows were of one class; the model then says so of every row.
+    warning : what is wrong with the rows that a user should know of, such as features of very uneven size; else empty.
     """
 
     task: str
@@ -41,6 +42,7 @@ class LinearModel(NamedTuple):
     loss_history: list[float]
     step: int
     degenerate: bool
+    warning: str = ""
 
 
 class StartModel(NamedTuple):

@@ -188,12 +188,13 @@ class portfolio_optimize(CoMoments):  # noqa: N801 - the SQL name
                 raise ValueError(
                     "argument returns must be numbers up to 1e150; a row has", returns[index], "at position", index + 1
                 )
-        self.learn(0.0, returns)
+        self.learn(0.0, returns, 1.0)
 
     def finish(self) -> Portfolio | None:
-        if self.n + self.pending < 2:
+        n = self.n + self.pending
+        if n < 2:
             return None
-        means, products, n = self.moments()
+        means, products, _ = self.moments()
         assets, stride = np.int64(self.width), len(means)
         cost, sigma = -means[:assets], np.empty((assets, assets))
         for i in range(assets):

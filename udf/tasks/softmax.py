@@ -11,6 +11,7 @@ from ironlake.udf.engine import aggregate, scalar
 from ironlake.udf.engine.sqltypes import INTEGER, Vector
 
 from . import predict  # noqa: F401 - declares what is overloaded here
+from .linear import UNEVEN_WARNING
 from .softmax_descent import SoftmaxTask
 from .start import unscaled_into
 from .vectors import REORDER
@@ -33,6 +34,9 @@ class SoftmaxModel(NamedTuple):
     stop_reason : ``tolerance`` or ``epochs``.
     loss : mean loss per row, in the last pass each row's taken before the step on it; from `lbfgs_fit` after all.
     loss_history : the same for every pass; from `lbfgs_fit` the objective, penalties included.
+    step : gradient steps taken in all; from `lbfgs_fit` iterations.
+    degenerate : whether all rows were of one class.
+    warning : what is wrong with the rows that a user should know of, such as features of very uneven size; else empty.
     """
 
     task: str
@@ -45,6 +49,9 @@ class SoftmaxModel(NamedTuple):
     stop_reason: str
     loss: float
     loss_history: list[float]
+    step: int
+    degenerate: bool
+    warning: str = ""
 
 
 @aggregate(fastmath=REORDER, boundscheck=False)
@@ -116,10 +123,11 @@ class softmax_fit(SoftmaxTask):  # noqa: N801 - the SQL name
         self.learn(label, features, sample_weight)
 
     def finish(self) -> SoftmaxModel | None:
+        self.check_labels(self.n)
         if self.n == 0:
             return None
         order = self.sorted_classes()
-        model, intercepts, averaged, history, converged, _ = self.trained()
+        model, intercepts, averaged, history, converged, steps = self.trained()
         weights, constants = self.plain(model, intercepts, averaged, order)
         return SoftmaxModel(
             self.task,
@@ -132,6 +140,9 @@ class softmax_fit(SoftmaxTask):  # noqa: N801 - the SQL name
             "tolerance" if converged else "epochs",
             history[-1],
             history,
+            self.taken + steps,
+            len(order) == 1,
+            UNEVEN_WARNING if self.uneven() else "",
         )
 
     def plain(self, model, intercepts, averaged, order):

@@ -19,7 +19,8 @@ import numpy as np
 from numba import njit
 
 from .class_names import Classes, key_of, text_of
-from .linear import AVERAGED, DECAY, FULL, HEAD, LONG, SAMPLE_ROWS, LinearTask, add_difference, decayed, shrink
+from .epochs import AVERAGED, DECAY, FULL, HEAD, LONG, SAMPLE_ROWS, add_difference, decayed, shrink
+from .linear import LinearTask
 from .model import CLASS
 from .start import scale_of, shift
 from .vectors import REORDER, add_scaled, dot, exp_of_negative, padded, row_view, standardized
@@ -214,6 +215,7 @@ class SoftmaxTask(LinearTask, Classes):
         return model, np.zeros(2 * count)
 
     def merge(self, other):
+        self.merge_labels(other)
         if other.n == 0:
             return
         if self.width < 0:
@@ -274,6 +276,7 @@ class SoftmaxTask(LinearTask, Classes):
                 intercepts[place] += share * (their_intercepts[place] + apart - intercepts[place])
         self.rate += share * (other.rate - self.rate)
         self.loss += other.loss + math.log(other.product)
+        self.join_squares(other)
 
 
 @njit

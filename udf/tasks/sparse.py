@@ -184,7 +184,9 @@ class SparseTask(Labels):
                     "argument features has the index", place, "; it must be from 0 to 16777215, or a name in a MAP"
                 )
             if not abs(np.float32(value)) < math.inf:
-                raise ValueError("feature", place, "of a row is NaN or infinite as a FLOAT; filter such rows")
+                raise ValueError(
+                    "feature", place, "of a row is NaN or infinite as a FLOAT; filter such rows, or leave it out"
+                )
             places[start + index], values[start + index] = place, value
             highest = max(highest, place)
         if hashes(features):
@@ -247,6 +249,7 @@ class SparseTask(Labels):
         return weight * (addend + math.log(factor))
 
     def merge(self, other):
+        self.merge_labels(other)
         if other.n == 0:
             return
         share = other.n / (self.n + other.n)
@@ -280,7 +283,6 @@ class SparseTask(Labels):
         self.taken += other.taken
         self.mass += other.mass
         self.loss += other.loss
-        self.merge_labels(other)
 
     def settle(self, model, last):
         """Catch up with the penalties of all weights."""
@@ -294,6 +296,7 @@ class SparseTask(Labels):
             last[index] = self.taken
 
     def finish(self) -> LinearModel | None:
+        self.check_labels(self.n)
         if self.n == 0:
             return None
         # Nothing may change but what is copied: the state is finished again where a window slides on.
@@ -337,4 +340,5 @@ class SparseTask(Labels):
             history[:done],
             steps,
             self.one_class(),
+            "",
         )

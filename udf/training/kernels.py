@@ -27,13 +27,12 @@ from typing import Any, Literal
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ironlake.udf.engine import machine
-from ironlake.udf.engine.memory import view, writable_view
+from ironlake.udf.engine.memory import prefetch_to_read, view, writable_view
 
-from ..tasks.linear import AVERAGED, HEAD, add_difference, shrink
+from ..tasks.epochs import AVERAGED, HEAD, add_difference, shrink
 from ..tasks.task import Task
 from ..tasks.vectors import REORDER, add_scaled, dot, padded
 
@@ -74,25 +73,10 @@ def _swap(typingctx: Any, address: Any, value: Any) -> Any:
     return types.int64(types.int64, types.int64), codegen
 
 
-@intrinsic
-def _prefetch(typingctx: Any, address: Any) -> Any:
-    """Ask for the cache line at an address, which need not be one of ours."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word = ir.IntType(32)
-        pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
-        function_type = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
-        function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
-        builder.call(function, [pointer, *(ir.Constant(word, each) for each in (0, 3, 1))])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen
-
-
 @njit
 def _prefetch_row(address: int, size: int) -> None:
     for line in range(0, size + 63, 64):
-        _prefetch(address + line)
+        prefetch_to_read(address + line)
 
 
 @njit

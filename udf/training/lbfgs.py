@@ -18,7 +18,7 @@ from numba import njit
 from ironlake.udf.engine import relation
 from ironlake.udf.engine.sqltypes import Vector
 
-from ..tasks.linear import HEAD
+from ..tasks.epochs import HEAD
 from ..tasks.softmax import SoftmaxModel
 from ..tasks.vectors import REORDER
 from .preparation import moments
@@ -102,6 +102,7 @@ def softmax_optimum(
     return SoftmaxModel(
         "softmax", weights[:, :-1].tolist(), weights[:, -1].tolist(), names, len(rows), len(history),
         bool(found.success), "tolerance" if found.success else "epochs", loss, history or [float(found.fun)],
+        len(history), len(names) == 1,
     )  # fmt: skip
 
 

@@ -24,9 +24,10 @@ from ironlake.udf.engine import machine, relation
 from ironlake.udf.engine.memory import address_of, view, writable_view
 from ironlake.udf.engine.sqltypes import Vector
 
+from ..tasks.epochs import HEAD
 from ..tasks.expression import ZERO
 from ..tasks.gram import TILE_ROWS, add_tile
-from ..tasks.linear import CERTAIN, HEAD
+from ..tasks.linear import CERTAIN
 from ..tasks.model import BINARY, REAL, LinearModel
 from ..tasks.task import Task
 from ..tasks.vectors import LANES, REORDER, padded
@@ -197,10 +198,12 @@ def _descend(
         try:
             step = cho_solve(cho_factor(hessian + damping * np.eye(len(theta))), gradient)
             gain = float(gradient @ step) / 2
+            if gain <= tolerance * abs(value):  # nothing to gain by another pass either
+                return theta - step, history, "tolerance"
             found = objective(theta - step)
         except LinAlgError:
             gain, found = math.inf, (math.inf, loss, gradient, hessian)
-        if gain <= tolerance * abs(value) or (damping == 0 and abs(found[0] - value) <= _ROUNDING * abs(value)):
+        if damping == 0 and abs(found[0] - value) <= _ROUNDING * abs(value):
             if found[0] <= value:
                 theta, history = theta - step, [*history, found[1]]
             return theta, history, "tolerance"
@@ -255,13 +258,14 @@ def newton(
         near, _, reason = _descend(few, theta, iterations, _NEAR)
         theta = near if reason == "tolerance" else theta
     theta, history, reason = _descend(objective, theta, 0 if degenerate else iterations, tolerance)
+    warning = ""
     if reason == "epochs" and task.labels == BINARY and not l2 and not degenerate and objective.separates(theta):
         reason = "separable"
-        warnings.warn(
-            f"newton_fit: the features separate the two classes, and the loss of {task.name} has no minimum: the "
-            f"coefficients have grown for {iterations} iterations; expected an option l2 above 0",
-            stacklevel=2,
+        warning = (
+            f"the features separate the two classes, and the loss of {task.name} has no minimum: the coefficients have "
+            f"grown for {iterations} iterations; expected an option l2 above 0"
         )
+        warnings.warn(f"newton_fit: {warning}", stacklevel=2)
     weights = theta[:-1] * objective.inverse
     intercept = float(theta[-1] - weights @ objective.mean) if fit_intercept else 0.0
     if degenerate:
@@ -269,7 +273,7 @@ def newton(
     return LinearModel(
         task.name, weights.tolist(), intercept,
         [] if task.labels != BINARY else [-1.0, 1.0] if -1 in classes else [0.0, 1.0], len(rows), len(history) - 1,
-        reason == "tolerance", reason, history[-1], history[1:], len(history) - 1, degenerate,
+        reason == "tolerance", reason, history[-1], history[1:], len(history) - 1, degenerate, warning,
     )  # fmt: skip
 
 
@@ -311,7 +315,8 @@ def newton_fit(
     -------
     STRUCT
         The model, see `LinearModel`; NULL for a group without rows. `predict` takes it. Where the features separate two
-        classes and nothing bounds the coefficients, its ``stop_reason`` is ``separable``, and Python warns.
+        classes and nothing bounds the coefficients, its ``stop_reason`` is ``separable``, its ``warning`` says
+        so, and Python warns.
 
     Raises
     ------

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 
-from ..tasks.linear import HEAD
+from ..tasks.epochs import HEAD
+from ..tasks.linear import UNEVEN
 from ..tasks.model import BINARY, COUNT
 from ..tasks.task import Task
 from .rows import Rows
 
 #: A feature whose deviation is smaller than this, beside its mean, is constant.
 _CONSTANT = 1e-6
-#: Ratio of mean squares beyond which features are told to be uneven.
-_UNEVEN = 1e6
 #: Wrong labels that are looked at for a message.
 _SHOWN = 1000
 
@@ -78,19 +76,19 @@ def moments(rows: Rows, centred: bool) -> tuple[np.ndarray[Any, Any], np.ndarray
     return mean, 1 / deviation
 
 
-def warn_of_scales(rows: Rows) -> None:
-    """Warn where the sizes of the features differ so much that no one step size suits all of them."""
+def warning_of_scales(rows: Rows) -> str:
+    """What to tell where the sizes of the features differ so much that no one step size suits all of them."""
     piece = next(iter(rows.pieces()))
     squares = np.square(piece[:, HEAD:], dtype=np.float64).mean(axis=0)
     largest = int(np.argmax(squares))
     smallest = int(np.argmin(np.where(squares > 0, squares, np.inf)))
-    if squares[largest] > _UNEVEN * squares[smallest] > 0:
-        warnings.warn(
-            f"train: feature {largest + 1} is of size {math.sqrt(squares[largest]):.3g}, feature {smallest + 1} of "
-            f"size {math.sqrt(squares[smallest]):.3g}, and one step size cannot suit both; expected standardize = "
-            "true, or the step_rule 'auto' or 'vw'",
-            stacklevel=2,
-        )
+    if not squares[largest] > UNEVEN * squares[smallest] > 0:
+        return ""
+    return (
+        f"feature {largest + 1} is of size {math.sqrt(squares[largest]):.3g}, feature {smallest + 1} of size "
+        f"{math.sqrt(squares[smallest]):.3g}, and one step size cannot suit both; expected standardize = true, or the "
+        "step_rule 'auto' or 'vw'"
+    )
 
 
 def standardize(rows: Rows, held_out: Rows | None, centred: bool) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import njit
 
-from ..tasks.columns import matrix_of, numbers_of
-from ..tasks.linear import HEAD
+from ..tasks.columns import holes_of, matrix_of, numbers_of
+from ..tasks.epochs import HEAD
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -158,14 +159,17 @@ def _piece(
     seen: int,
 ) -> np.ndarray[Any, Any]:
     """The rows of one batch."""
-    if any(column.null_count for column in batch.columns):
-        if not skip_nulls:
-            name = next(name for name in batch.schema.names if batch.column(name).null_count)
+    import pyarrow as pa
+
+    holes = {name: holes_of(batch.column(name)) for name in batch.schema.names}
+    for name, each in holes.items():
+        if each.any() and not skip_nulls:
             raise ValueError(
-                f"{batch.column(name).null_count} of {batch.num_rows} rows from row {seen + 1} on have a NULL in the "
-                f"column {name!r}; filter them, or pass on_null='skip'"
+                f"{each.sum()} of {batch.num_rows} rows from row {seen + 1} on have a NULL in the column {name!r}; "
+                "filter such rows, use coalesce, or pass on_null = 'skip'"
             )
-        batch = batch.drop_null()
+    if any(each.any() for each in holes.values()):
+        batch = batch.filter(pa.array(~np.any(list(holes.values()), axis=0)))
     if batch.num_rows == 0:
         return np.empty((0, HEAD), np.float32)
     if isinstance(features, str):
@@ -175,15 +179,30 @@ def _piece(
     piece = np.empty((batch.num_rows, HEAD + values.shape[1]), np.float32)
     piece[:, 0] = numbers_of(batch.column(label), label)
     piece[:, 1] = 1 if sample_weight is None else numbers_of(batch.column(sample_weight), sample_weight)
-    with np.errstate(over="ignore"):  # told below
-        piece[:, HEAD:] = values
-    _refuse_infinite(piece, seen)
+    if values.dtype not in (np.float32, np.float64):
+        values = values.astype(np.float64)
+    if not _copied(values, piece):
+        _refuse_infinite(piece, seen)
     return piece
 
 
+@njit(cache=True, nogil=True)
+def _copied(values: Any, piece: Any) -> bool:
+    """Copy features behind labels and weights; gives whether all numbers of the rows are finite as float32."""
+    sound = True
+    for row in range(len(values)):
+        line = piece[row]
+        for index in range(values.shape[1]):
+            line[HEAD + index] = values[row, index]
+        for number in line:
+            sound &= abs(number) < np.inf
+    return sound
+
+
 def _refuse_infinite(piece: np.ndarray[Any, Any], seen: int) -> None:
-    if np.isfinite(piece).all():
-        return
     row, column = np.argwhere(~np.isfinite(piece))[0]
     what = ("the label", "the weight")[column] if column < HEAD else f"feature {column - HEAD + 1}"
-    raise ValueError(f"{what} of row {seen + row + 1} is NaN or infinite as a FLOAT; filter such rows, or use coalesce")
+    raise ValueError(
+        f"{what} of row {seen + row + 1} is NaN or infinite as a FLOAT; filter such rows, or use "
+        "coalesce(nullif(x, 'nan'), 0)"
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple
 
-from ..tasks.linear import DECAY
+from ..tasks.epochs import DECAY
 
 Rule = Literal["auto", "constant", "exponential", "inverse", "invscaling", "optimal", "adagrad", "vw"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -13,7 +14,8 @@ import numpy as np
 
 from ironlake.lakehouse.read_ahead import read_ahead, threads
 
-from ..tasks.linear import AVERAGED, CERTAIN, HEAD
+from ..tasks.epochs import AVERAGED, HEAD
+from ..tasks.linear import CERTAIN
 from ..tasks.model import BINARY, LinearModel
 from .kernels import (
     AVERAGING,
@@ -33,7 +35,7 @@ from .kernels import (
     address,
 )
 from .orders import Visits
-from .preparation import check_labels, split, standardize, warn_of_scales
+from .preparation import check_labels, split, standardize, warning_of_scales
 from .rows import Rows
 from .settings import Settings, check, find_task
 from .steps import Schedule, schedule, typical_weight
@@ -114,8 +116,11 @@ class Trainer:
         self._scale = standardize(self.rows, self.held_out, settings.fit_intercept) if self._standardized else None
         # Penalties are on the weights of the features as they are, unless standardising was asked for.
         self._inverses = None if self._scale is None or settings.standardize else self._scale[1].astype(np.float32)
+        self._warning = ""
         if self._scale is None and settings.step_rule not in ("adagrad", "vw"):
-            warn_of_scales(self.rows)
+            self._warning = warning_of_scales(self.rows)
+            if self._warning:
+                warnings.warn(f"train: {self._warning}", stacklevel=2)
         block_rows = settings.block_rows or max(1, _BLOCK_BYTES // (self.rows.matrix.shape[1] * 4))
         buffer_rows = settings.buffer_rows or max(1, int(settings.buffer_mb * 1e6) // (self.rows.matrix.shape[1] * 4))
         self._visits = Visits(settings.order, len(self.rows), buffer_rows, block_rows, settings.seed)
@@ -395,4 +400,5 @@ class Trainer:
         return LinearModel(
             self.task.name, weights.tolist(), intercept, classes, len(self.rows), len(history),
             reason not in ("", "epochs", "patience"), reason, history[-1], list(history), self.taken, degenerate,
+            self._warning,
         )  # fmt: skip

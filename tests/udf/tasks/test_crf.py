@@ -412,18 +412,18 @@ FORGED = [
     ("state_weights := []::DOUBLE[][]", "argument model has 1 attributes and 0 state_weights"),
     ("state_weights := [[1.0]]", "argument model has 2 labels, but 1 weights of an attribute"),
     ("state_weights := [[1.0, 2, 3]]", "argument model has 2 labels, but 3 weights of an attribute"),
-    ("state_weights := [[1, NULL]]::DOUBLE[][]", "argument model.state_weights has a NULL at position 2 of 2"),
-    ("state_weights := [NULL]::DOUBLE[][]", "a list has a NULL at position 1 of 1"),
+    ("state_weights := [[1, NULL]]::DOUBLE[][]", "argument model has a NULL among the weights of attribute 1"),
+    ("state_weights := [NULL]::DOUBLE[][]", "argument model has no weights of attribute 1"),
     ("state_weights := [['nan', '0']]::DOUBLE[][]", "argument model has weights that are no finite numbers"),
     ("state_weights := [['inf', '0']]::DOUBLE[][]", "argument model has weights that are no finite numbers"),
     ("transition_weights := []::DOUBLE[][]", "argument model has 2 labels and 0 transition_weights"),
     ("transition_weights := [[0, 0], [0]]::DOUBLE[][]", "argument model has 2 labels, but 1 transition weights of a label"),
     ("transition_weights := [[0, 0], [0, 0, 0]]::DOUBLE[][]", "argument model has 2 labels, but 3 transition weights"),
     ("transition_weights := [['0', '0'], ['nan', '0']]::DOUBLE[][]", "argument model has weights that are no finite numbers"),
-    ("lookup := []::INTEGER[]", "argument model has a lookup of 0 places; that of crf_fit has a power of 2"),
-    ("lookup := [0, 0, 0]", "argument model has a lookup of 3 places"),
-    ("lookup := [1, 1]", "argument model has position 1 in its lookup, but 1 attributes"),
-    ("lookup := [2147483647, 2147483647]", "argument model has position 2147483647 in its lookup, but 1 attributes"),
+    ("lookup := []::BIGINT[]", "argument model has a lookup of 0 numbers; that of crf_fit has a power of 2, at least 2"),
+    ("lookup := [0, -1, 0]", "argument model has a lookup of 3 numbers"),
+    ("lookup := [0, -1, 0, -1, 0, -1]", "argument model has a lookup of 6 numbers"),
+    ("lookup := [m.lookup[CASE WHEN m.lookup[2] = 0 THEN 1 ELSE 3 END], 1]", "argument model has position 1 in its lookup, but 1 attributes"),
 ]  # fmt: skip
 
 
@@ -440,8 +440,8 @@ def test_forged_models_are_told(one, change, message):
 def test_a_forged_lookup_finds_nothing_wrong(one):
     """Without a free place a search ends after all; what a negative position means is that a place is free."""
     one.register("model", score_table([[1.0, 0.0]], np.zeros((2, 2))))
-    for lookup in ("[0, 0]", "[-7, -2147483648]"):
-        query = f"SELECT crf_marginals(struct_update(m, lookup := {lookup}::INTEGER[]), ['unknown']) FROM model"
+    for lookup in ("[0, 0, 1, 0]", "[5, -7, 6, -9223372036854775808]"):
+        query = f"SELECT crf_marginals(struct_update(m, lookup := {lookup}::BIGINT[]), ['unknown']) FROM model"
         assert one.execute(query).fetchall() == [([[0.5, 0.5]],)]
 
 

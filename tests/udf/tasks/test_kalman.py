@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ironlake.udf.tasks.kalman as kalman
-from ironlake.udf.tasks.kalman_kernels import descend, minimise
+from ironlake.udf.tasks.kalman_map import descend, minimise
+from ironlake.udf.tasks.kalman_options import state_space
 
 LEVEL = "{'Q': 0.5, 'R': 1, 'm0': 0, 'P0': 10}"
 SERIES = "(VALUES (1, 1.0), (2, 2.0), (3, 1.5), (4, 3.0), (5, 2.5)) rows(t, y)"
@@ -239,7 +240,7 @@ def test_map_is_the_minimum(seed, rows, states, width, missing):
 def test_igd_steps_along_the_gradient(seed):
     """One pass over one row, and over a row's two terms, moves against the numerical gradient of half the objective."""
     model, y = sample(seed, 1, 3, 2)
-    space = kalman._state_space(2, **{name: model[name].tolist() for name in "ACQR"}, m0=None, P0=None)
+    space = state_space(2, **{name: model[name].tolist() for name in "ACQR"}, m0=None, P0=None)
     start = np.random.default_rng(seed).standard_normal((1, 3))
     means = start.copy()
     assert descend(y, space, np.linalg.inv(model["Q"]), 1e-4, 0.0, 1, means) == -1
@@ -351,7 +352,7 @@ def test_group_by(threaded):
     table = pa.table({"k": np.arange(20000) % 400, "t": np.arange(20000), "y": random.standard_normal(20000)})
     threaded.register("rows", table)
     query = f"SELECT k, kalman_loglik(y, {LEVEL} ORDER BY t), kalman_smooth(y, {LEVEL} ORDER BY t) FROM rows GROUP BY k"
-    model = kalman._state_space(1, 1.0, 1.0, 0.5, 1.0, 0.0, 10.0)._asdict()
+    model = state_space(1, 1.0, 1.0, 0.5, 1.0, 0.0, 10.0)._asdict()
     results = threaded.execute(query).fetchall()
     assert len(results) == 400
     for k, loglik, estimates in results:
@@ -364,7 +365,7 @@ def test_group_by(threaded):
 def test_options_differ_between_groups(con):
     query = f"SELECT q, kalman_loglik(y, {{'Q': q, 'P0': 10}} ORDER BY t) FROM {SERIES}, (VALUES (0.5), (2.0)) n(q) GROUP BY q"
     for q, loglik in con.execute(query).fetchall():
-        model = kalman._state_space(1, None, None, float(q), None, None, 10.0)._asdict()
+        model = state_space(1, None, None, float(q), None, None, 10.0)._asdict()
         y = np.array([[1.0], [2.0], [1.5], [3.0], [2.5]])
         assert loglik == pytest.approx(plain_filter(model, y)[2])
 
@@ -429,7 +430,7 @@ def test_rows_of_different_length(one):
 
 def test_ragged_matrices(one):
     with pytest.raises(ValueError, match="option A must be a number or 2 lists of 2 numbers, got 2 lists of 1 or 2"):
-        kalman._state_space(2, [[1.0, 0.0], [1.0]], None, None, None, None, None)
+        state_space(2, [[1.0, 0.0], [1.0]], None, None, None, None, None)
     with pytest.raises(duckdb.Error, match="kalman_filter: "):
         one.execute("SELECT kalman_filter([1, 2], {'A': [[1, 0], [1]]})").fetchall()
 
@@ -439,7 +440,7 @@ def test_map_notices_what_is_not_observed(seed, states):
     """A long series in which one direction of a random walk is never seen has no single solution."""
     random = np.random.default_rng(seed)
     direction = random.standard_normal(states)
-    space = kalman._state_space(1, None, direction.tolist(), random.uniform(0.1, 3), None, None, None)
+    space = state_space(1, None, direction.tolist(), random.uniform(0.1, 3), None, None, None)
     space = space._replace(A=np.eye(states), Q=np.eye(states) * random.uniform(0.1, 3), C=direction[None])
     precision = np.linalg.inv(space.Q)
     means, covs = np.empty((500, states)), np.empty((500, states, states))

@@ -91,6 +91,24 @@ def test_standard_errors_and_p_values(con):
     assert model["p_values"] == pytest.approx(2 * scipy.stats.t.sf(np.abs(weights / errors)[1:], 55), rel=1e-8)
 
 
+def test_weighted_rows_are_like_repeated_ones(threaded):
+    """With whole numbers as weights; the degrees of freedom are those of the rows."""
+    features, labels = sample(3, 3000, 4)
+    features += 1000
+    weights = np.random.default_rng(0).integers(0, 4, 3000)
+    threaded.register("weighed", pa.table({"y": labels, "x": list(features), "v": weights.astype(float)}))
+    for name, options in (("linear_regression_fit", "NULL"), ("lasso_fit", "{'l1': 0.1}")):
+        query = f"SELECT {name}(y, x, {options}, v) FROM weighed"
+        model = threaded.execute(query).fetchall()[0][0]
+        repeated = np.repeat(features, weights, axis=0), np.repeat(labels, weights)
+        same = fit(threaded, *repeated, f"{name}(y, x, {options})")
+        assert model["n"] == 3000
+        for field in ("coefficients", "intercept", "loss", "r2"):
+            assert model[field] == pytest.approx(same[field], rel=1e-7, abs=1e-9)
+        ratio = np.sqrt((weights.sum() - 5) / (3000 - 5))
+        assert model["std_errors"] == pytest.approx(np.array(same["std_errors"]) * ratio, rel=1e-7)
+
+
 def test_features_that_depend_on_others(con):
     features, labels = sample(2, 50, 3)
     twice = np.column_stack([features, features[:, 0], np.ones(50)])
@@ -123,7 +141,9 @@ def test_few_or_no_rows(con):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ("linear_regression_fit(NULL::DOUBLE, [i])", "are NULL"),
+        ("linear_regression_fit(NULL::DOUBLE, [i])", "5 of 5 rows have a NULL as label, weight or feature"),
+        ("linear_regression_fit(i, [i], NULL, -1.0)", "sample_weight must be at least 0 and finite; a row has -1"),
+        ("linear_regression_fit(i, [i], NULL, 0.0)", "the weights of the rows are all 0"),
         ("linear_regression_fit(i, CASE WHEN i > 2 THEN [i] ELSE [i, i] END)", "a row has 1 features, the rows before"),
         ("ridge_fit('nan'::DOUBLE, [i])", "the label of a row is NaN"),
         ("ridge_fit(i, [i, 'inf'::DOUBLE])", "feature 2 of a row is NaN"),

@@ -180,8 +180,8 @@ def test_no_rows_give_no_model(con):
 
 
 def test_null_rows_are_refused_or_skipped(con):
-    rows = "FROM (VALUES (true, [1.0]), (NULL, [2.0]), (false, NULL), (false, [3.0])) t(y, x)"
-    with pytest.raises(duckdb.Error, match="logistic_fit: the label or the features of a row are NULL"):
+    rows = "FROM (VALUES (true, [1.0]), (NULL, [2.0]), (false, NULL), (true, [NULL]), (false, [3.0])) t(y, x)"
+    with pytest.raises(duckdb.Error, match="logistic_fit: 3 of 5 rows have a NULL as label, weight or feature; filter"):
         con.execute(f"SELECT logistic_fit(y, x) {rows}").fetchall()
     model = con.execute(f"SELECT logistic_fit(y, x, {{'on_null': 'skip'}}) {rows}").fetchall()[0][0]
     assert model["n"] == 2
@@ -193,11 +193,12 @@ def test_null_rows_are_refused_or_skipped(con):
         ("i, [i]", "label must be true or false, 1 or 0, 1 or -1; a row has 2"),
         ("'nan'::DOUBLE, [i]", "label must be true or false"),
         ("i > 1, CASE WHEN i = 3 THEN [1, 2] ELSE [1] END", "a row has 2 features, the rows before it have 1"),
-        ("i > 1, [i, NULL]", "argument features has a NULL at position 2 of 2"),
+        ("i > 1, [i, CASE WHEN i > 2 THEN i END]", "3 of 5 rows have a NULL as label, weight or feature"),
+        ("least(i - 1, 1), [i]", "the rows have both 0 and -1"),
         ("i > 1, [1, 'nan'::DOUBLE]", "feature 2 of a row is NaN or infinite"),
         ("i > 1, ['inf'::FLOAT], {'step_size': 0.1}", "feature 1 of a row is NaN or infinite"),
         ("i > 1, [1e300], {'step_size': 0.1}", "feature 1 of a row is NaN or infinite"),
-        ("i > 1, [i * 1e30], {'step_size': 1e30}", "training diverged with step_size"),
+        ("i > 1, [i * 1e30], {'step_size': 1e30}", "training diverged in epoch 1 with step_size"),
         ("i > 1, [i], {'step_size': 0}", "option step_size must be above 0"),
         ("i > 1, [i], {'step_size': 'fast'}", "option 'step_size'"),
         ("i > 1, [i], {'l2': -1}", "options l1 and l2 must be at least 0"),

@@ -174,6 +174,19 @@ def test_published_optimum_of_breast_cancer(one, l1):
         assert objective == pytest.approx(sparse_optimum(scaled, target, l1), rel=0.02)
 
 
+@pytest.mark.parametrize("call", ["logistic_fit(y, x, {})", "softmax_fit(y, x, {})"])
+def test_a_step_size_for_features_of_uneven_size_is_warned_of(one, call):
+    features, labels = sample(300, 2)
+    rows = arrow(features * np.array([1, 2000], np.float32), labels)
+    warnings = [
+        fit(one, rows, call.replace("{}", options))["warning"]
+        for options in ("{'step_size': 1e-9}", "{'step_size': 0.1, 'standardize': true}", "{'epochs': 2}")
+    ]
+    assert warnings[0].startswith("features differ in size more than a thousand times")
+    assert warnings[1:] == ["", ""]
+    assert fit(one, arrow(features, labels), call.replace("{}", "{'step_size': 1e-9}"))["warning"] == ""
+
+
 # ------------------------------------------------------------------------------------------------------ starting model
 
 
@@ -230,7 +243,7 @@ def test_rows_of_one_class_give_a_model_that_says_so(con, label, intercept, opti
     [
         ("logistic_fit(i > 2, [i], NULL, -1.0)", "sample_weight and class_weight must be at least 0 and finite"),
         ("logistic_fit(i > 2, [i], NULL, 'nan'::DOUBLE)", "sample_weight and class_weight must be at least 0"),
-        ("logistic_fit(i > 2, [i], NULL, NULL::DOUBLE)", "are NULL"),
+        ("logistic_fit(i > 2, [i], NULL, NULL::DOUBLE)", "5 of 5 rows have a NULL as label, weight or feature"),
         ("logistic_fit(i > 2, [i], {'class_weight': [1]})", "option class_weight must be"),
         ("logistic_fit(i > 2, [i], {'class_weight': [1, -1]})", "class_weight must be at least 0"),
         ("huber_fit(i, [i], {'class_weight': [1, 2]})", "option class_weight must be"),

@@ -101,7 +101,7 @@ def test_prediction_by_task(con):
         ("logistic_fit(i, [i])", "label must be true or false, 1 or 0, 1 or -1; a row has 2"),
         ("huber_fit(i, [i::DOUBLE], {'epsilon': 1})", "huber_fit: unknown option 'epsilon'"),
         ("huber_fit(i, [i::DOUBLE], {'delt': 1})", "unknown option 'delt'; did you mean 'delta'"),
-        ("quantile_fit(NULL::DOUBLE, [i::DOUBLE], {'epochs': 1})", "the label or the features of a row are NULL"),
+        ("quantile_fit(NULL::DOUBLE, [i::DOUBLE], {'epochs': 1})", "5 of 5 rows have a NULL as label"),
     ],
 )  # fmt: skip
 def test_wrong_calls_are_told(con, call, message):

@@ -103,7 +103,7 @@ def test_training_goes_on_from_a_model(con):
         ("lbfgs_fit(y, x, {'l2': -1})", "option l2 must be at least 0, got -1"),
         ("lbfgs_fit(y, x, {'iterations': 0})", "option iterations must be at least 1"),
         ("lbfgs_fit('a', x)", "all rows are of the class 'a'"),
-        ("lbfgs_fit(y, [x[1], NULL])", "a list with a NULL inside"),
+        ("lbfgs_fit(y, [x[1], NULL])", "have a NULL in the column 'features'"),
         ("lbfgs_fit(y, NULL::FLOAT[])", "have a NULL in the column 'features'"),
         ("lbfgs_fit(y, ['nan'::FLOAT])", "feature 1 of row 1 is NaN or infinite"),
         ("lbfgs_fit(y, x, NULL, -1)", "sample_weight must be at least 0"),

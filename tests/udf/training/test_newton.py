@@ -124,6 +124,7 @@ def test_separable_rows_and_one_class(con):
     assert np.isfinite(model["coefficients"]).all()
     assert model["loss"] < 1e-3
     assert (model["stop_reason"], model["converged"]) == ("separable", False)
+    assert model["warning"].startswith("the features separate the two classes")
     assert fit(con, "{'l2': 1e-3}")["stop_reason"] == "tolerance"
     assert fit(con, "{'task': 'squared_hinge'}")["stop_reason"] == "tolerance"
     register(con, np.ones(5), np.arange(5.0).reshape(-1, 1))

@@ -103,11 +103,14 @@ def test_settings_in_sql(con):
         ("'SELECT 1 AS label, ''a'' AS features'", "the column 'features' holds string; expected a list"),
         ("'SELECT ''a'' AS label, [1] AS features'", "the column 'label' holds string; expected numbers"),
         ("'SELECT 1 AS label, [''a''] AS features'", "the column 'features' holds string; expected numbers"),
-        ("'SELECT 1 AS label, [1, NULL] AS features'", "the column 'features' has a list with a NULL inside"),
+        (
+            "'SELECT 1 AS label, [1, NULL] AS features'",
+            "1 of 1 rows from row 1 on have a NULL in the column 'features'",
+        ),
         ("'SELECT NULL::INT AS label, [1] AS features'", "1 of 1 rows from row 1 on have a NULL in the column 'label'"),
         ("'SELECT NULL::INT AS label, [1] AS features', on_null := 'skip'", "there are no rows to train on"),
         ("'SELECT i AS label, [i] AS features FROM range(5) t(i)'", "labels must be .*; the rows have 0, 1, 2, 3, 4"),
-        ("'SELECT 1 AS label, [1 / 0, 2] AS features'", "a NULL inside|feature 1 of row 1 is NaN or infinite"),
+        ("'SELECT 1 AS label, [1 / 0, 2] AS features'", "have a NULL|feature 1 of row 1 is NaN or infinite"),
         ("'SELECT 1 AS label, [2, 1e300] AS features'", "feature 2 of row 1 is NaN or infinite as a FLOAT"),
         ("'SELECT 1 AS label, range(1, 3 + i % 2) AS features FROM range(9) t(i)'", "a row has 3 features, .* have 2"),
         ("'rows', save_as := 'models'", "save_as names a table of a lake; pass lake too"),
@@ -179,10 +182,15 @@ def test_a_file_holds_what_was_put_in():
 
 
 def test_rows_with_nulls_can_be_skipped():
-    table = pa.table({"label": [1.0, None, 0.0, 1.0], "features": [[1.0], [2.0], None, [3.0]]})
-    with pytest.raises(ValueError, match="train: 1 of 4 rows from row 1 on have a NULL in the column 'label'"):
+    labels, features = [1.0, None, 0.0, 1.0, 0.0, 1.0], [[1.0], [2.0], None, [3.0], [4.0], [None]]
+    table = pa.table({"label": labels, "features": features})
+    with pytest.raises(ValueError, match="train: 1 of 6 rows from row 1 on have a NULL in the column 'label'"):
         ironlake.train(table)
-    assert ironlake.train(table, on_null="skip", epochs=1).model.n == 2
+    with pytest.raises(ValueError, match="train: 2 of 5 rows from row 1 on have a NULL in the column 'features'"):
+        ironlake.train(table.filter(table["label"].is_valid()))
+    arrays = pa.array(features, pa.list_(pa.float32(), 1))
+    for rows in (table, table.slice(1), pa.table({"label": labels, "features": arrays})):
+        assert ironlake.train(rows, on_null="skip", epochs=1).model.n == 3 - (len(rows) < 6)
 
 
 def test_wrong_arguments_are_told():
@@ -221,7 +229,8 @@ def test_uneven_features_are_told():
     with pytest.warns(
         UserWarning, match=r"feature 1 is of size 3\.\d+, feature 2 of size 0\.000128.* standardize = true"
     ):
-        ironlake.train(table, step_rule="constant", step_size=0.01, epochs=1)
+        told = ironlake.train(table, step_rule="constant", step_size=0.01, epochs=1)
+    assert "one step size cannot suit both" in told.model.warning
     for quiet in ({"step_rule": "constant", "step_size": 0.01, "standardize": True}, {"step_rule": "vw"}, {}):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
