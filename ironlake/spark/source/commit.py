@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.datasource import DataSourceArrowWriter, WriterCommitMessage
 
@@ -47,7 +47,8 @@ class TableWriter(DataSourceArrowWriter):
         self._schema = arrow_schema(schema)
         self._if_exists = options.text("if_exists")
         storage, where = options.storage(), options.where
-        mode, predicate = cast("Mode", "overwrite" if overwrite else "append"), options.text("where")
+        mode: Mode = "overwrite" if overwrite else "append"
+        predicate = options.text("where")
         if predicate is not None and not overwrite:
             raise ValueError(f'{where}the option where is given with mode("append"); it says which rows to overwrite')
         if self._if_exists is not None:

@@ -33,7 +33,7 @@ class IronlakeSource(DataSource):
         from .feed import feed_columns
         from .reading import chosen, opened
 
-        options = Options(self.options, _READ)
+        options = Options(self.options, _READ, "read", "stream")
         snapshot = opened(options)
         self._version = snapshot.version
         columns = feed_columns(snapshot) if options.flag("change_feed") else snapshot.schema
@@ -44,7 +44,7 @@ class IronlakeSource(DataSource):
         from .feed import ChangesReader
         from .reading import FilteredReader, TableReader
 
-        options = Options(self.options, _READ)
+        options = Options(self.options, _READ, "read")
         if options.flag("change_feed"):
             return ChangesReader(options, schema, self._version)
         return (FilteredReader if options.flag("push_filters") else TableReader)(options, schema, self._version)
@@ -53,10 +53,10 @@ class IronlakeSource(DataSource):
         """Writes rows with the columns of a schema."""
         from .commit import TableWriter
 
-        return TableWriter(Options(self.options, _WRITE), schema, overwrite)
+        return TableWriter(Options(self.options, _WRITE, "write"), schema, overwrite)
 
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:
         """Reads what is added to the table while the stream runs."""
         from .streaming import TableStream
 
-        return TableStream(Options(self.options, _STREAM), schema)
+        return TableStream(Options(self.options, _STREAM, "stream"), schema)

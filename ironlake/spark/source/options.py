@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ironlake.lakehouse.storage import Storage
 
 #: How the options of an object store begin.
 STORAGE = "storage."
-_READ = {"version", "timestamp", "columns", "where", "push_filters", "partition_bytes", "change_feed", "from_version"}
-_STREAM = {"change_feed", "from_version", "max_files_per_trigger", "max_bytes_per_trigger", "ignore_changes"}
-_WRITE = {"partition_by", "where", "merge_schema", "if_exists"}
-_KNOWN = {"path"} | _READ | _STREAM | _WRITE
+_KNOWN = {
+    "read": {
+        "version", "timestamp", "columns", "where", "push_filters", "partition_bytes", "change_feed", "from_version",
+    },
+    "stream": {
+        "columns", "where", "partition_bytes", "change_feed", "from_version", "max_files_per_trigger",
+        "max_bytes_per_trigger", "ignore_changes",
+    },
+    "write": {"partition_by", "where", "merge_schema", "if_exists"},
+}  # fmt: skip
 _BOOLEANS = {"true": True, "false": False}
 Value = TypeVar("Value")
 
 
 class Options:
-    """The options of a read or a write.
+    """The options of a read, a write or a stream.
+
+    Parameters
+    ----------
+    given : mapping of str to str
+        All options by their names.
+    where : str
+        How errors begin.
+    *kinds : {"read", "stream", "write"}
+        What they may be for.
 
     Raises
     ------
@@ -27,7 +42,7 @@ class Options:
         There is no path, or an option is not known.
     """
 
-    def __init__(self, given: Mapping[str, str], where: str) -> None:
+    def __init__(self, given: Mapping[str, str], where: str, *kinds: Literal["read", "stream", "write"]) -> None:
         self.given = {name.lower(): text for name, text in given.items()}
         self.where = where
         if "path" not in self.given:
@@ -36,10 +51,11 @@ class Options:
                 "view. CREATE TABLE ... USING ironlake cannot work: Spark 4.3 drops the options of tables in its "
                 "catalog"
             )
-        unknown = [name for name in self.given if name not in _KNOWN and not name.startswith(STORAGE)]
+        known = {"path"}.union(*(_KNOWN[kind] for kind in kinds))
+        unknown = [name for name in self.given if name not in known and not name.startswith(STORAGE)]
         if unknown:
             raise ValueError(
-                f"{where}there is no option {unknown[0]!r}; expected one of {', '.join(sorted(_KNOWN))}, or one of "
+                f"{where}there is no option {unknown[0]!r}; expected one of {', '.join(sorted(known))}, or one of "
                 f"the object store such as {STORAGE}aws_region"
             )
 

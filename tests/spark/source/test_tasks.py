@@ -196,7 +196,7 @@ def batches(start, stop):
 
 
 def writer(path, overwrite=False, **options):
-    given = Options({"path": str(path), **options}, "df.write: ")
+    given = Options({"path": str(path), **options}, "df.write: ", "write")
     return sent(TableWriter(given, spark_schema(numbers(0, 1).to_arrow_table().schema), overwrite))
 
 
@@ -271,7 +271,7 @@ def test_rules_are_checked_by_each_task(lake):
 
 
 def stream(lake, **options):
-    given = Options({"path": str(lake.root / "t"), **options}, "spark.readStream: ")
+    given = Options({"path": str(lake.root / "t"), **options}, "spark.readStream: ", "stream")
     columns = IronlakeSource(given.given).schema()
     return TableStream(given, columns)
 
