@@ -69,7 +69,7 @@ def arguments(declaration: Declaration, models: dict[str, str], path: str) -> li
         found += [known[type_] for type_ in types if type_ in known]
         found += [_BY_TYPE[type_] for type_ in types if type_ in _BY_TYPE]
         if any(type_.startswith("MAP(VARCHAR") for type_ in types):
-            found.append("MAP {digit % 3: share}")
+            found.append("{'indices': [digit % 3], 'values': [share]}")
         assert named or found, f"{declaration.name}: no column of the rows fits the argument {parameter.name} {types}"
         made.append(named or found[0])
     return made
