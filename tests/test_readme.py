@@ -53,7 +53,9 @@ def test_example_of_a_function(name):
         duckdb.execute(statement).fetchall()
 
 
-@pytest.mark.parametrize("script", sorted(set((ROOT / "examples").iterdir()) - ELSEWHERE), ids=lambda script: script.name)
+@pytest.mark.parametrize(
+    "script", sorted(set((ROOT / "examples").iterdir()) - ELSEWHERE), ids=lambda script: script.name
+)
 def test_example(script):
     command = [sys.executable, script] if script.suffix == ".py" else [sys.executable, RUNNER, script]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
