@@ -41,7 +41,8 @@ _MODULES = {
 }  # fmt: skip
 #: What declares functions when it is imported.
 _DECLARING = (
-    "lakehouse", "udf.tasks", "udf.training", "rdd.functions", "kernels", "catalog", "published", "bigquery", "database",
+    "lakehouse", "udf.tasks", "udf.training", "rdd.functions", "kernels", "catalog", "published", "bigquery",
+    "database",
 )  # fmt: skip
 
 
