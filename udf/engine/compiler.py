@@ -8,6 +8,7 @@ they come from Numba's front end and are linked into the callback, which is opti
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import weakref
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext
 from numba.core.dispatcher import Dispatcher
+from numba.core.targetconfig import TargetConfig
 
 
 class ObjectCode(NamedTuple):
@@ -132,6 +134,8 @@ def _front_end_only(callback: str) -> Iterator[None]:
         (JITCPUCodegen, "set_env", set_env),
         (Dispatcher, "add_overload", add_overload),
         (Dispatcher, "compile", _numbas_compile),
+        (TargetConfig, "__eq__", _same_flags),
+        (TargetConfig, "__hash__", lambda flags: _hash_of_flags(type(flags))),
     ]
     originals = [getattr(owner, name) for owner, name, _ in patches]
     for owner, name, patch in patches:
@@ -141,6 +145,23 @@ def _front_end_only(callback: str) -> Iterator[None]:
     finally:
         for (owner, name, _), original in zip(patches, originals, strict=True):
             setattr(owner, name, original)
+
+
+def _same_flags(one: Any, other: Any) -> Any:
+    """Numba's comparison, which every choice between overloads makes some dozen times; it reads all flags of both."""
+    if type(one) is not type(other):
+        return NotImplemented
+    mine, its = one._values, other._values
+    return mine == its or all(getattr(one, name) == getattr(other, name) for name in mine.keys() | its.keys())
+
+
+_numbas_hash: Any = TargetConfig.__hash__
+
+
+@functools.cache
+def _hash_of_flags(kind: Any) -> int:
+    """What Numba makes of flags, which is the same for all of a kind."""
+    return int(_numbas_hash(kind()))
 
 
 #: Functions of which some code has no machine code.

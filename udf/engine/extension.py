@@ -24,7 +24,10 @@ functions: dict[str, Callable[..., Any]] = {}
 
 #: name -> declaration, of what comes with the package, and how many other declarations its overloads have.
 _shipped: dict[str, tuple[Declaration, int]] = {}
-_overloads: dict[str, list[Overload]] = {}
+#: name -> the declarations of a function, and the overloads made from them.
+_overloads: dict[str, tuple[list[Declaration], list[Overload]]] = {}
+#: name -> overloads with their declarations, and the set of functions for DuckDB that was made from them.
+_sets: dict[str, tuple[list[tuple[Overload, Declaration]], c_void_p]] = {}
 #: database -> addresses of the overloads it knows.
 _known: dict[int, set[int]] = {}
 #: What is known of open databases changes on one thread at a time; several may open one at once.
@@ -136,9 +139,13 @@ def _register(connection: c_void_p, cell: c_int64, declaration: Declaration) -> 
 
 def _overloads_of(declaration: Declaration) -> list[Overload]:
     """The overloads of a function; a function declared again keeps those that look the same from outside."""
-    before = {(each.arguments, each.with_options): each for each in _overloads.get(declaration.name, [])}
+    declared = [declaration, *declaration.others]
+    declared_before, made_before = _overloads.get(declaration.name, ([], []))
+    if declared == declared_before:
+        return made_before
+    before = {(each.arguments, each.with_options): each for each in made_before}
     made = []
-    for each in (declaration, *declaration.others):
+    for each in declared:
         for arguments, with_options in each.argument_lists():
             overload = before.get((arguments, with_options))
             if overload is None or not overload.looks_like(each):
@@ -146,7 +153,7 @@ def _overloads_of(declaration: Declaration) -> list[Overload]:
             elif overload.declaration is not each:
                 overload.redeclare(each)
             made.append(overload)
-    _overloads[declaration.name] = made
+    _overloads[declaration.name] = declared, made
     return made
 
 
@@ -164,18 +171,25 @@ def register_set(
     ValueError
         If DuckDB does not take them.
     """
-    functions_set = c_void_p(getattr(capi, f"create_{kind}_function_set")(overloads[0].name.encode()))
-    for overload in overloads:
-        function = c_void_p(make(overload))
-        getattr(capi, f"add_{kind}_function_to_set")(functions_set, function)
-        getattr(capi, f"destroy_{kind}_function")(ctypes.byref(function))
-    state = getattr(capi, f"register_{kind}_function_set")(connection, functions_set)
-    getattr(capi, f"destroy_{kind}_function_set")(ctypes.byref(functions_set))
-    if state != 0:
+    name, made_from = overloads[0].name, [(overload, overload.declaration) for overload in overloads]
+    if name not in _sets or _sets[name][0] != made_from:
+        _sets[name] = made_from, _function_set(kind, name, overloads, make)
+    functions_set = _sets[name][1]
+    if getattr(capi, f"register_{kind}_function_set")(connection, functions_set) != 0:
         raise ValueError(
             f"DuckDB does not take the {kind} function {declaration.signature}; most likely it has a function or macro "
             f"{declaration.name!r} of its own, or an open database knows one with other results: choose another name"
         )
+
+
+def _function_set(kind: str, name: str, overloads: Sequence[Overload], make: Callable[[Overload], int]) -> c_void_p:
+    """The overloads of a function for DuckDB; every database copies them, so they are made once and kept."""
+    functions_set = c_void_p(getattr(capi, f"create_{kind}_function_set")(name.encode()))
+    for overload in overloads:
+        function = c_void_p(make(overload))
+        getattr(capi, f"add_{kind}_function_to_set")(functions_set, function)
+        getattr(capi, f"destroy_{kind}_function")(ctypes.byref(function))
+    return functions_set
 
 
 def make_aggregate(overload: Overload) -> int:

@@ -7,6 +7,7 @@ native runtime finds machine code, and Python finds the overload to compile, to 
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 from ctypes import CFUNCTYPE, c_int64, c_void_p, py_object
 from typing import Any
@@ -187,6 +188,7 @@ def _options(address: int, info: int, content: int, length: int, token: int) -> 
         return -1
 
 
+@functools.cache
 def install_symbols() -> None:
     """Make the Python callbacks visible to compiled code."""
     for name, callback in (("ironlake_report", _report), ("ironlake_options", _options)):
