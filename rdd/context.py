@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import getpass
 import itertools
 import os
@@ -16,11 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from .accumulators import Accumulator, AccumulatorParam, accumulator_param
+from .accumulators import Accumulator
 from .addedfiles import AddedFiles
-from .base import Base
+from .autocheckpoint import AutoCheckpoint
 from .blocks import Blocks
-from .broadcast import Broadcast
 from .conf import SparkConf
 from .environment import call_site, properties
 from .events import EventLog
@@ -39,8 +37,8 @@ from .sources import Empty, Parallelized, slices_of
 from .status import StatusTracker
 from .streams import Listed
 from .tables import TableReading
-from .task import Outcome
 from .transformations import union
+from .variables import Variables
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +51,7 @@ VERSION = "4.3.0"
 _PATIENCE = 10.0
 
 
-class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles):
+class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles, Variables):
     """A place to run RDD programs: this process, and worker processes on this machine, without a JVM.
 
     Workers start when a job is large, or could harm the process that it runs in; small jobs run in the driver. A
@@ -132,6 +130,7 @@ class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles)
             self._folder = Path(tempfile.mkdtemp(prefix="ironlake-rdd-", dir=self._conf.get("spark.local.dir")))
             self._segments = segment_folder(self._folder)
             self._checkpoints: str | None = None
+            self._auto: AutoCheckpoint | None = None
             self._page: StatusPage | None = None
             self._ids, self._shuffles, self._accumulator_ids = itertools.count(), itertools.count(), itertools.count()
             self._accumulators: dict[int, Accumulator[Any]] = {}
@@ -314,44 +313,6 @@ class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles)
             rdds[0]._checked(each, "union")
         return rdds[0] if len(rdds) == 1 else union(rdds[0], list(rdds[1:]))
 
-    def broadcast(self, value: Any) -> Broadcast[Any]:
-        """A value that all tasks can read, sent once to each process."""
-        self._check_usable()
-        if isinstance(value, Base):
-            value.__reduce__()
-        folder = self._folder / "broadcast"
-        folder.mkdir(exist_ok=True)
-        made = Broadcast(folder / str(self._next_id()), value)
-        self._scheduler.when_unused(made, functools.partial(made._path.unlink, missing_ok=True))
-        return made
-
-    def accumulator(
-        self, value: Any, accum_param: AccumulatorParam[Any] | None = None, *, exactly_once: bool = False
-    ) -> Accumulator[Any]:
-        """A variable that tasks add to.
-
-        Parameters
-        ----------
-        value : object
-            What it begins with.
-        accum_param : AccumulatorParam, optional
-            How values are added up; needed for all but numbers.
-        exactly_once : bool
-            Count what is added for a partition the first time only, however often it is computed.
-
-        Raises
-        ------
-        TypeError
-            `value` is no number, and `accum_param` is missing.
-        """
-        made = Accumulator(next(self._accumulator_ids), value, accumulator_param(value, accum_param), exactly_once)
-        self._accumulators[made.aid] = made
-        return made
-
-    def _count(self, outcome: Outcome, split: int) -> None:
-        for (aid, node), update in outcome.updates.items():
-            self._accumulators[aid].count(update, node, split)
-
     def setCheckpointDir(self, dirName: str) -> None:
         """Say where checkpoints are written: a new directory below this one."""
         from .storing import unique_folder
@@ -361,6 +322,33 @@ class SparkContext(Reading, HadoopReading, TableReading, JobControl, AddedFiles)
     def getCheckpointDir(self) -> str | None:
         """The directory of checkpoints."""
         return self._checkpoints
+
+    def setAutoCheckpoint(self, mtbf_s: float | None) -> None:
+        """Let kept RDDs be checkpointed where that pays; not one of PySpark's methods.
+
+        After an action an RDD with all partitions kept, and a shuffle in its lineage, is written to the checkpoint
+        directory, and its lineage forgotten, if the seconds that it took, times the chance of a failure within as many,
+        are more than writing it takes. Without `setCheckpointDir` that is a directory that goes with the context.
+
+        Parameters
+        ----------
+        mtbf_s : float or None
+            Seconds between two failures, in the mean; None ends it.
+
+        Raises
+        ------
+        ValueError
+            `mtbf_s` is not positive.
+
+        Examples
+        --------
+        >>> sc.setAutoCheckpoint(mtbf_s=3600)
+        """
+        if mtbf_s is not None and not mtbf_s > 0:
+            raise ValueError(f"SparkContext.setAutoCheckpoint: mtbf_s is {mtbf_s}; expected more than 0, or None")
+        self._auto = None if mtbf_s is None else AutoCheckpoint(mtbf_s)
+        if self._auto is not None and self._checkpoints is None:
+            self.setCheckpointDir(str(self._folder / "checkpoints"))
 
     def runJob(
         self,

@@ -134,36 +134,9 @@ class HadoopReading:
             path, inputFormatClass, keyClass, valueClass, keyConverter, valueConverter, conf, batchSize
         )
 
-    def hadoopFile(
-        self,
-        path: str,
-        inputFormatClass: str,
-        keyClass: str,
-        valueClass: str,
-        keyConverter: str | None = None,
-        valueConverter: str | None = None,
-        conf: Conf = None,
-        batchSize: int = 0,
-    ) -> RDD:
-        """As `newAPIHadoopFile`, for formats of org.apache.hadoop.mapred."""
-        return self.newAPIHadoopFile(
-            path, inputFormatClass, keyClass, valueClass, keyConverter, valueConverter, conf, batchSize
-        )
-
-    def hadoopRDD(
-        self,
-        inputFormatClass: str,
-        keyClass: str,
-        valueClass: str,
-        keyConverter: str | None = None,
-        valueConverter: str | None = None,
-        conf: Conf = None,
-        batchSize: int = 0,
-    ) -> RDD:
-        """As `newAPIHadoopRDD`, for formats of org.apache.hadoop.mapred."""
-        return self.newAPIHadoopRDD(
-            inputFormatClass, keyClass, valueClass, keyConverter, valueConverter, conf, batchSize
-        )
+    # Those of org.apache.hadoop.mapred are read alike.
+    hadoopFile = newAPIHadoopFile
+    hadoopRDD = newAPIHadoopRDD
 
     def _sequences(self, path: str, count: int, operation: str) -> RDD:
         return self._lazily(
@@ -265,11 +238,7 @@ class HadoopSaving(Saving):
             path, name, _setting(conf, _KEY), _setting(conf, _VALUE), keyConverter, valueConverter, conf
         )
 
-    def saveAsNewAPIHadoopDataset(
-        self, conf: dict[str, str], keyConverter: str | None = None, valueConverter: str | None = None
-    ) -> None:
-        """As `saveAsHadoopDataset`, for formats of org.apache.hadoop.mapreduce."""
-        self.saveAsHadoopDataset(conf, keyConverter, valueConverter)
+    saveAsNewAPIHadoopDataset = saveAsHadoopDataset
 
     def _save_sequences(
         self, path: str, keyClass: str | None, valueClass: str | None, codec_name: str | None, prefix: str

@@ -63,6 +63,7 @@ class Pool:
         self.slots = settings.slots
         self._server, self._speculation, self._events = server, settings.speculation, events
         self._lost, self._files = lost, files
+        self._silence_seconds = settings.silence_seconds
         self._barrier_seconds, self._most_memory = settings.barrier_seconds, settings.most_memory
         self._idle: list[Worker] = []
         self._workers: set[Worker] = set()
@@ -101,6 +102,8 @@ class Pool:
                     if worker not in running:
                         continue  # the twin of a task that has just been done
                     message = worker.receive()  # if that is interrupted, the worker still counts as running
+                    if message is not None and message[0] == "alive":
+                        continue
                     task = running.pop(worker)
                     split = task.assignment.split
                     if message is None:
@@ -186,6 +189,8 @@ class Pool:
                 stage.job.check()
                 for worker in self._answering(running):
                     message = worker.receive()
+                    if message is not None and message[0] == "alive":
+                        continue
                     if message is not None and message[0] == "barrier":
                         since = since if said else time.monotonic()
                         said[worker] = message[1]
@@ -315,6 +320,7 @@ class Pool:
             self._give_back(worker, None)
             raise
         assignment.attempt = attempt
+        worker.heard = time.monotonic()
         running[worker] = self._events.begin(stage, assignment, self._is_elsewhere(split, running))
         root, paths = self._files()
         if worker.files != len(paths) + 1:
@@ -328,8 +334,14 @@ class Pool:
         worker.send("task", key, assignment)
 
     def _answering(self, running: dict[Worker, Attempt]) -> list[Worker]:
-        """The workers that have something to say, after waiting a little."""
+        """The workers that have something to say, after waiting a little; those that hang are ended."""
+        started = time.monotonic()
         ready = set(wait([worker.connection for worker in running], _INTERVAL))
+        now = time.monotonic()
+        if now - started < 2 * _INTERVAL:  # else it was this process that stood still
+            for worker in running:
+                if worker.connection not in ready and now - worker.heard > self._silence_seconds:
+                    worker.kill()
         return [worker for worker in running if worker.connection in ready]
 
     def _count_loss(self, worker: Worker, split: int, losses: Counter[int], failures: Counter[int], tries: int) -> None:

@@ -24,7 +24,8 @@ from .segments import Section
 from .shuffle import FetchFailed, Shuffled
 from .sources import Given
 from .stages import Job, Stage, StageStatus
-from .task import Assignment, KeptLost, Key, Outcome, ResultWork, ShuffleWork, dump_stage
+from .staging import dump_stage
+from .task import Assignment, KeptLost, Key, Outcome, ResultWork, ShuffleWork
 
 if TYPE_CHECKING:
     from .blocks import Blocks
@@ -78,6 +79,7 @@ class Scheduler:
         self.jobs: dict[int, Job] = {}
         self.tiers: dict[int, tuple[str, str]] = {}
         self.stages: dict[int, StageStatus] = {}
+        self.seconds: dict[tuple[str, int], dict[int, float]] = {}
         self._job_ids, self._stage_ids, self._serials = itertools.count(), itertools.count(), itertools.count()
         self._task_numbers = itertools.count()
         self._shuffle_stages: dict[int, int] = {}
@@ -253,6 +255,7 @@ class Scheduler:
         for assignment, outcome in self.execution.run(
             stage, lambda split, worker: self._assignment(stage, split, worker)
         ):
+            self._note_seconds(stage, assignment.split, outcome)
             for key, content in outcome.kept.items():
                 self.blocks.put(key, content, assignment.worker or "driver", by_number[key[0]].level)
             if outcome.metrics.is_overflowing and not self._has_warned:
@@ -262,6 +265,14 @@ class Scheduler:
             if assignment.split == stage.splits[0]:
                 self.tiers.update(outcome.tiers)
             yield assignment.split, outcome
+
+    def _note_seconds(self, stage: Stage, split: int, outcome: Outcome) -> None:
+        """Remember how long the outputs of a shuffle and kept partitions took, for who has to choose checkpoints."""
+        made = [("node", key[0]) for key in outcome.kept]
+        if isinstance(stage.work, ShuffleWork):
+            made.append(("shuffle", stage.work.shuffle_id))
+        for name in made:
+            self.seconds.setdefault(name, {})[split] = outcome.metrics.run_ms / 1000
 
     def _assignment(self, stage: Stage, split: int, worker: str | None) -> Assignment:
         """What a task of a stage is told; without a worker it runs in the driver."""
@@ -312,6 +323,7 @@ class Scheduler:
         for sections in self.outputs.pop(shuffle_id, {}).values():
             _remove(sections)
         self._shuffle_stages.pop(shuffle_id, None)
+        self.seconds.pop(("shuffle", shuffle_id), None)
 
     def _lose(self, error: FetchFailed | KeptLost, vain: int) -> None:
         """Forget what a task has missed, and what else of its kind is gone, so that it is computed again."""

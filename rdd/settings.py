@@ -32,6 +32,8 @@ class Settings:
         Whether a lost output of a shuffle is compared with what is computed again: ``ironlake.checksums``.
     barrier_seconds : float
         How long tasks wait for each other: ``spark.barrier.sync.timeout``.
+    silence_seconds : float
+        How long a worker with a task may say nothing before it counts as hung, and is ended: ``spark.network.timeout``.
     speculation : Speculation
         When slow tasks get twins: ``spark.speculation`` and what begins with that.
     variables : dict of str to str
@@ -53,6 +55,7 @@ class Settings:
     resubmissions: int
     compares: bool
     barrier_seconds: float
+    silence_seconds: float
     speculation: Speculation
     variables: dict[str, str]
     log: str | None
@@ -87,6 +90,7 @@ class Settings:
             resubmissions=int(number("spark.stage.maxConsecutiveAttempts", 4)),
             compares=conf.get("ironlake.checksums") == "true",
             barrier_seconds=number("spark.barrier.sync.timeout", 365 * 86_400),
+            silence_seconds=number("spark.network.timeout", 120.0),
             speculation=speculation,
             variables={name[len(prefix) :]: value for name, value in conf.getAll() if name.startswith(prefix)},
             log=_log(conf),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,10 @@ from .lineage import Narrow, Wide
 
 if TYPE_CHECKING:
     from .rdd import RDD
+
+
+#: Bytes of a checkpoint whose speed tells that of others.
+_MEASURED = 1 << 20
 
 
 class Storing(Base):
@@ -120,6 +125,23 @@ class Storing(Base):
                 self._write_checkpoint(node)
             else:
                 visits += parents
+        self._checkpoint_chosen()
+
+    def _checkpoint_chosen(self) -> None:
+        """Write what `SparkContext.setAutoCheckpoint` lets be chosen."""
+        auto = self.context._auto
+        if auto is None:
+            return
+        self.context._auto = None  # writing is a job too
+        try:
+            for node in auto.chosen(self._node, self.context._scheduler):
+                started, nbytes = time.perf_counter(), sum(block.nbytes for block in self.context._blocks.kept(node.id))
+                node.checkpoint = "reliable"
+                self._write_checkpoint(node)
+                if nbytes > _MEASURED:
+                    auto.speed = nbytes / (time.perf_counter() - started)
+        finally:
+            self.context._auto = auto
 
     def _write_checkpoint(self, node: Any) -> None:
         rdd = self._new(node)

@@ -6,6 +6,7 @@ import contextlib
 import pickle
 import signal
 import sys
+import threading
 from collections import OrderedDict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,11 +28,14 @@ kernels.hash_integers(np.empty(0, np.int64), 1)
 
 #: Stages whose functions a worker keeps.
 _STAGES = 16
+#: Seconds between two signs of life.
+BEAT = 1.0
 
 
 def main(name: str, connection: Connection) -> int:
     """Run tasks until the driver says that there are no more; the exit status."""
     _end_with_parent()
+    beating = Beating(connection)
     stages: OrderedDict[tuple[int, int], bytes] = OrderedDict()
     while True:
         try:
@@ -51,8 +55,46 @@ def main(name: str, connection: Connection) -> int:
                 stages.popitem(last=False)
         else:
             key, assignment = content
-            connection.send_bytes(_answer(stages[key], assignment, connection))
+            with beating:
+                content = _answer(stages[key], assignment, connection, beating)
+            connection.send_bytes(content)
             sys.stdout.flush()
+
+
+class Beating:
+    """Says every second, while a task runs, that this process is alive: as long as Python can run anything in it.
+
+    As a context it begins and ends; after that nothing more is said. Others that send to the driver hold `sending`.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the driver.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.sending = threading.Lock()
+        self._changed = threading.Condition(self.sending)
+        self._is_running = False
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._is_running = True
+            self._changed.notify()
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._is_running = False
+
+    def _beat(self) -> None:
+        content = pickle.dumps(("alive",))
+        with contextlib.suppress(OSError), self._changed:
+            while True:
+                self._changed.wait(BEAT if self._is_running else None)
+                if self._is_running:
+                    self._connection.send_bytes(content)
 
 
 def _end_with_parent() -> None:
@@ -63,12 +105,13 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
-def _answer(binary: bytes, assignment: Assignment, connection: Connection) -> bytes:
+def _answer(binary: bytes, assignment: Assignment, connection: Connection, beating: Beating) -> bytes:
     """Run a task: what came of it, pickled."""
     running = Task(assignment)
 
     def gather(message: str | None) -> list[str]:
-        connection.send_bytes(pickle.dumps(("barrier", message)))
+        with beating.sending:
+            connection.send_bytes(pickle.dumps(("barrier", message)))
         kind, messages = pickle.loads(connection.recv_bytes())
         if kind == "timeout":
             raise RuntimeError(messages)

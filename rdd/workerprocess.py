@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import signal
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -24,6 +25,7 @@ class Worker:
     connection: Connection
     stages: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=16))
     files: int = 0
+    heard: float = field(default_factory=time.monotonic)
 
     def send(self, *message: Any) -> None:
         """Send a message; that the worker is gone is noticed when it does not answer."""
@@ -32,9 +34,11 @@ class Worker:
             self.connection.send_bytes(content)
 
     def receive(self) -> Any:
-        """The next message; None if the worker is gone."""
+        """The next message; None if the worker is gone. That it is alive is noted."""
         try:
-            return pickle.loads(self.connection.recv_bytes())
+            message = pickle.loads(self.connection.recv_bytes())
+            self.heard = time.monotonic()
+            return message
         except (EOFError, OSError):
             return None
 

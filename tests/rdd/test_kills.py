@@ -1,5 +1,6 @@
 """Workers that end at any moment: results keep every bit, and only what was lost is computed again."""
 
+import ctypes
 import os
 import signal
 from collections import Counter
@@ -118,3 +119,16 @@ def test_lineage_deeper_than_the_stack(sc: SparkContext) -> None:
     for stage in range(400):
         rdd = rdd.map(lambda pair: (pair[0] + 1, pair[1])).partitionBy(1, lambda key, stage=stage: key + stage)
     assert rdd.collect() == [(400, 1), (401, 1)]
+
+
+def test_a_worker_that_hangs_is_ended(sc: SparkContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sc._pool, "_silence_seconds", 3.0)
+
+    def stop_once(split: int, elements: object) -> object:
+        if split == 0 and TaskContext.get().attemptNumber() == 0:
+            ctypes.PyDLL(None).pause()  # with Python's lock held
+        return elements
+
+    start = sc.events().num_rows
+    assert sc.parallelize(range(4), 2).mapPartitionsWithIndex(stop_once).collect() == [0, 1, 2, 3]
+    assert "WORKER_LOST" in [row["status"] for row in rows_since(sc, start)]

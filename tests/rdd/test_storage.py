@@ -137,3 +137,22 @@ def test_checkpoints(sc: SparkContext, tmp_path: Path) -> None:
     assert local.sum() == local.sum() == 285
     assert local.isCheckpointed()
     assert b"parallelize" not in local.toDebugString()
+
+
+def test_checkpoints_are_chosen_where_losing_would_cost_more(sc: SparkContext) -> None:
+    sums = sc.parallelize([(place % 7, place) for place in range(100)], 3).reduceByKey(lambda a, b: a + b).cache()
+    alone = numbers(sc).cache()
+    expected = sums.collect()
+    try:
+        sc.setAutoCheckpoint(1e9)
+        assert (sums.collect(), alone.count(), sums.isCheckpointed()) == (expected, PARTITIONS * BYTES // 8, False)
+        for key in [*sc._scheduler.seconds]:
+            sc._scheduler.seconds[key] = {0: 1e4}
+        assert alone.count() == PARTITIONS * BYTES // 8
+        assert sums.collect() == expected
+    finally:
+        sc.setAutoCheckpoint(None)
+    assert (sums.isCheckpointed(), alone.isCheckpointed()) == (True, False)
+    assert sums.unpersist().collect() == expected
+    with pytest.raises(ValueError, match=r"mtbf_s is 0; expected more than 0"):
+        sc.setAutoCheckpoint(0)
