@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ironlake.udf.engine import declarations
 from ironlake.udf.engine.declaration import Declaration
 
-from . import aggregates, scalars, tables
+from . import aggregates, scalars, source, tables
 from .local import check_workers
 from .types import spark_type
 
@@ -49,10 +49,6 @@ def register(spark: SparkSession) -> SparkSession:
         check_workers(spark)
     for declaration in list(declarations.values()):
         _register(spark, declaration)
-    try:
-        from . import source
-    except ImportError:
-        return spark
     source.register(spark)
     return spark
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
@@ -83,6 +84,10 @@ def sql(query: str, spark: SparkSession | None = None) -> DataFrame:
             planned = _plans(result)
     except PySparkException as error:
         if error.getCondition() not in _CANNOT_PLAN:
+            raise
+        planned = False
+    except Py4JJavaError as error:  # over a window the planner itself fails
+        if "[INTERNAL_ERROR]" not in str(error):
             raise
         planned = False
     return result if planned else spark.sql(gathered)

@@ -16,14 +16,14 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-import ironlake  # noqa: F401 - declares the functions, in workers too
-from ironlake.udf.engine import declarations, extension
+from ironlake.udf.engine import complete, declarations, extension
 from ironlake.udf.engine.database import newest_cell
 from ironlake.udf.engine.declaration import Declaration, closest
 from ironlake.udf.engine.faces import face
 from ironlake.udf.engine.stages import Stages
 
 _ROWS = "spark_rows"
+complete()  # declares the functions, in workers too
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def test_functions_of_columns(spark, table):
     f, rows = ils.functions, spark.table("t")
     model = ironlake.logistic_fit(table["y"], table["x"])
     got = rows.select(f.predict_proba(model, "x").alias("p"), f.fold("g", 5, seed=3).alias("f")).toArrow()
-    assert got["p"].to_pylist() == ironlake.predict_proba(pa.array([model] * 600), table["x"]).to_pylist()
+    assert got["p"].to_pylist() == ironlake.predict_proba(model, table["x"]).to_pylist()
     assert got["f"].to_pylist() == ironlake.fold(table["g"], 5, 3).to_pylist()
     assert rows.agg(f.logistic_fit("y", "x", epochs=2).alias("m")).first().m.epochs == 2
     assert f.cache_sweep_simulate([0.5], policy="lru").count() == 1
@@ -164,7 +164,7 @@ def test_fit_parallel(average, spark, table):
     assert list(model) == list(alone)
     assert (model["n"], model["epochs"], model["stop_reason"]) == (600, 4, "epochs")
     assert model["loss_history"][-1] < model["loss_history"][0]
-    chosen = np.array(ironlake.predict(pa.array([model] * 600), table["x"]))
+    chosen = np.array(ironlake.predict(model, table["x"]))
     assert np.mean((chosen == 1) == np.array(table["y"])) > 0.97
 
 
