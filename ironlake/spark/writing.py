@@ -109,6 +109,9 @@ def write(
 def _save(
     df: DataFrame, storage: Storage, mode: str, options: Mapping[str, Any], storage_options: Mapping[str, str] | None
 ) -> None:
+    session = df.sparkSession
+    # In a thread that has not made the session its own, Spark does not know the sources that were registered.
+    session._get_j_spark_session_class(session._jvm).setActiveSession(session._jsparkSession)
     reach = {f"{STORAGE}{name}": text for name, text in (storage_options or {}).items()}
     df.write.format("ironlake").mode(mode).options(**options, **reach).save(storage.root)
 

@@ -20,6 +20,10 @@ _KNOWN = {
     },
     "write": {"partition_by", "where", "merge_schema", "if_exists"},
 }  # fmt: skip
+_CATALOG = (
+    "Spark 4.3 drops the options of tables in its catalog; use CREATE TEMPORARY VIEW v USING ironlake OPTIONS (path "
+    "'...') instead of CREATE TABLE"
+)
 _BOOLEANS = {"true": True, "false": False}
 Value = TypeVar("Value")
 
@@ -45,12 +49,10 @@ class Options:
     def __init__(self, given: Mapping[str, str], where: str, *kinds: Literal["read", "stream", "write"]) -> None:
         self.given = {name.lower(): text for name, text in given.items()}
         self.where = where
+        if "provider" in self.given:  # CREATE TABLE
+            raise ValueError(f"{where}{_CATALOG}")
         if "path" not in self.given:
-            raise ValueError(
-                f"{where}there is no path; expected load(path), save(path) or OPTIONS (path '...') of a temporary "
-                "view. CREATE TABLE ... USING ironlake cannot work: Spark 4.3 drops the options of tables in its "
-                "catalog"
-            )
+            raise ValueError(f"{where}there is no path; expected load(path) or save(path). {_CATALOG}")
         known = {"path"}.union(*(_KNOWN[kind] for kind in kinds))
         unknown = [name for name in self.given if name not in known and not name.startswith(STORAGE)]
         if unknown:

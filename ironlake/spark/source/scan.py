@@ -93,8 +93,9 @@ def read(snapshot: Snapshot, task: ScanTask, schema: pa.Schema, condition: str |
     conditions = [] if condition is None else [condition]
     if task.rows is not None:
         conditions.append(f"{ROW} >= {task.rows[0]} AND {ROW} < {task.rows[1]}")
-    query = scan_sql(part, positions=task.rows is not None)
-    return batches(part.storage, select(query, schema, conditions), schema, _batch_rows(task.files))
+    # A worker lives long; the deletion vectors are held as long as the version that has them is.
+    query = scan_sql(part, positions=task.rows is not None, lasting=False)
+    yield from batches(part.storage, select(query, schema, conditions), schema, _batch_rows(task.files))
 
 
 def select(query: str, schema: pa.Schema, conditions: Sequence[str]) -> str:

@@ -48,7 +48,8 @@ def sent(value):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({}, "there is no path.*CREATE TEMPORARY VIEW|there is no path.*temporary view"),
+        ({}, "there is no path; .*CREATE TEMPORARY VIEW"),
+        ({"path": "x", "provider": "ironlake"}, "drops the options of tables in its catalog"),
         ({"path": "x", "colums": "id"}, "no option 'colums'; expected one of .*columns"),
         ({"path": "x", "version": "new"}, "the option version is 'new'; expected a whole number"),
         ({"path": "nothing"}, "does not exist"),
