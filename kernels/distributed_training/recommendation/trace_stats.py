@@ -140,7 +140,8 @@ class _Keys:
 
         if self.is_dense:
             counts: Any = np.zeros(self.total, np.uint32)
-            count(*(each.view(np.uint64) for each in (self.tables, self.rows, self.starts)), counts)
+            tables, rows, starts = (each.view(np.uint64) for each in (self.tables, self.rows, self.starts))
+            count(tables, rows, starts, counts)
             return counts
         pairs = np.empty(len(self.rows), [("table", np.int64), ("row", np.int64)])
         pairs["table"], pairs["row"] = self.tables, self.rows
