@@ -8,33 +8,21 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True, nogil=True)
-def largest(tables: Any, rows: Any, most_tables: int) -> Any:
-    """The largest row of each table, -1 without one; empty if a number is negative or there are too many tables."""
-    found = np.full(16, -1, np.int64)
-    current, highest, least = np.int64(0), np.int64(-1), np.int64(0)
+@njit(cache=True, nogil=True, boundscheck=False)
+def largest(tables: Any, rows: Any, found: Any) -> None:
+    """Put the largest row of each table into ``found``, which has -1 for each; unsigned numbers need no checks."""
     for index in range(len(rows)):
-        table, row = tables[index], rows[index]
-        least = min(least, row)
-        if table != current:
-            found[current] = highest
-            if table < 0 or table >= most_tables:
-                return found[:0]
-            if table >= len(found):
-                longer = np.full(max(2 * len(found), table + 1), -1, np.int64)
-                longer[: len(found)] = found
-                found = longer
-            current, highest = table, found[table]
-        highest = max(highest, row)
-    found[current] = highest
-    if least < 0:
-        return found[:0]
-    return found
+        table = tables[index]
+        found[table] = max(found[table], rows[index])
 
 
 @njit(cache=True, nogil=True, boundscheck=False)
 def count(tables: Any, rows: Any, starts: Any, counts: Any) -> None:
-    """Add up how often each row is looked up: row r of table t is at ``starts[t] + r``."""
+    """Add up how often each row is looked up: row r of table t is at ``starts[t] + r``; all are unsigned."""
+    if len(starts) == 1:
+        for index in range(len(rows)):
+            counts[rows[index]] += np.uint32(1)
+        return
     for index in range(len(rows)):
         counts[starts[tables[index]] + rows[index]] += np.uint32(1)
 

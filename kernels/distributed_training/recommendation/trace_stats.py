@@ -109,29 +109,39 @@ class _Keys:
     """One number for each row of each table: places of counters, or places among all that occur."""
 
     def __init__(self, tables: Any, rows: Any) -> None:
-        from .trace_kernels import largest
-
-        highest = largest(tables, rows, _MOST_TABLES)
-        if not len(highest):
+        wrong = tables.min() < 0 or tables.max() >= _MOST_TABLES or rows.min() < 0
+        if wrong:
+            first = np.flatnonzero((tables < 0) | (tables >= _MOST_TABLES) | (rows < 0))[0]
             raise ValueError(
-                f"arguments table_id and row_id must be 0 to {_MOST_TABLES - 1} and at least 0, got "
-                f"{tables[(tables < 0) | (tables >= _MOST_TABLES) | (rows < 0)][0]} and "
-                f"{rows[(tables < 0) | (tables >= _MOST_TABLES) | (rows < 0)][0]}"
+                f"arguments table_id and row_id must be 0 to {_MOST_TABLES - 1} and at least 0, got {tables[first]} "
+                f"and {rows[first]}"
             )
         self.tables, self.rows = tables, rows
+        highest = self._largest(int(tables.max()))
         sizes = (highest + 1).astype(np.float64)
         self.is_dense = sizes.sum() <= max(_SPARSE * len(rows), _DENSE)
-        self.starts = np.concatenate([[0], np.cumsum(highest + 1)[:-1]]) if self.is_dense else None
+        self.starts: Any = np.concatenate([[0], np.cumsum(highest + 1)[:-1]]) if self.is_dense else None
         self.total = int(sizes.sum()) if self.is_dense else 0
         self._places: Any = None
+
+    def _largest(self, last: int) -> Any:
+        """The largest row of each table, -1 without one."""
+        from .trace_kernels import largest
+
+        if last == 0:
+            return np.array([self.rows.max()])
+        found = np.full(last + 1, -1, np.int64)
+        largest(self.tables.view(np.uint64), self.rows, found)
+        return found
 
     def counts(self) -> Any:
         """How often each key comes up."""
         from .trace_kernels import count
 
         if self.is_dense:
-            counts = np.zeros(self.total, np.uint32)
-            count(self.tables, self.rows, self.starts, counts)
+            counts: Any = np.zeros(self.total, np.uint32)
+            tables, rows, starts = (each.view(np.uint64) for each in (self.tables, self.rows, self.starts))
+            count(tables, rows, starts, counts)
             return counts
         pairs = np.empty(len(self.rows), [("table", np.int64), ("row", np.int64)])
         pairs["table"], pairs["row"] = self.tables, self.rows

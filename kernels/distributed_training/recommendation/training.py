@@ -121,12 +121,13 @@ def dlrm_fit(
         order, total = random.permutation(len(labels)), 0.0
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
-            total += model.train(numbers[chosen], ids[chosen], labels[chosen], step_size)
+            with np.errstate(over="ignore", invalid="ignore"):  # told below
+                total += model.train(numbers[chosen], ids[chosen], labels[chosen], step_size)
         if not math.isfinite(total):
             raise ValueError(f"training diverges with the step_size {step_size}; expected a smaller one")
         losses.append(total / len(labels))
     layers = [*model.bottom.layers, *model.top.layers]
-    weights = np.concatenate([part.ravel() for layer in layers for part in layer])
+    weights: Any = np.concatenate([part.ravel() for layer in layers for part in layer])
     return DlrmModel(
         "dlrm", dim, below, above, table_rows.tolist(), weights, model.embeddings.ravel(), len(labels), epochs, losses
     )
@@ -229,7 +230,7 @@ def dlrm_predict(model: DlrmModel, dense: list[float], categories: list[int]) ->
     fits = len(model.weights) == needed and len(model.embeddings) == rows * dim
     if not fits or model.bottom[-1] != dim or model.top[0] != vectors * (vectors - 1) // 2 + dim:
         raise ValueError("argument model does not have as many weights and embeddings as its sizes tell")
-    values = np.empty(len(dense), np.float32)
+    values: Any = np.empty(len(dense), np.float32)
     values[:] = dense
     weights, ends_linear = model.weights, False
     matrix = np.empty((vectors, dim), np.float32)
@@ -242,7 +243,7 @@ def dlrm_predict(model: DlrmModel, dense: list[float], categories: list[int]) ->
                 for into in range(inputs):
                     total += weights[from_here + out * inputs + into] * values[into]
                 is_last = ends_linear and layer == len(sizes) - 2
-                following[out] = total if is_last else max(total, np.float32(0))
+                following[out] = total if is_last or total > 0 else 0
             values, from_here = following, from_here + (inputs + 1) * outputs
         if ends_linear:
             break
