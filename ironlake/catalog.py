@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ironlake.udf.engine import declarations, table
+from ironlake.udf.engine.entry import complete
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,6 +46,7 @@ def ironlake_functions() -> pa.Table:
 
 def reference_page() -> str:
     """The reference of all functions of the package in Markdown, made from their docstrings."""
+    complete()
     lines = ["# Reference", "", "The functions of the package, as `FROM ironlake_functions()` lists them.", ""]
     own = [
         declarations[name]
