@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - as everyone calls it
-from pyspark.sql.pandas.functions import arrow_udf
 from pyspark.sql.types import BinaryType, DataType, StructField, StructType
 from pyspark.sql.udf import UserDefinedFunction
 
@@ -24,7 +23,7 @@ from ironlake.udf.engine.declaration import Declaration, closest
 from . import worker
 from .binding import bind
 from .partitions import map_partitions
-from .types import spark_type
+from .types import arrow_udf, spark_type
 from .worker import Function
 
 
@@ -69,7 +68,8 @@ def _batches(function: Function, batches: Iterator[Any]) -> Iterator[pa.RecordBa
     pick: Any = None
     group: Any = batches
     if isinstance(batches, map):
-        _, (pick, group) = batches.__reduce__()  # type: ignore[misc]
+        parts: Any = batches.__reduce__()
+        _, (pick, group) = parts
     for batch in group:
         picked = pick(batch) if pick else batch
         columns = picked if isinstance(picked, tuple) else (picked,)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
-from pyspark.sql.pandas.functions import arrow_udf
 from pyspark.sql.udf import UserDefinedFunction
 
 from ironlake.udf.engine.declaration import Declaration
 
 from . import worker
-from .types import spark_type
+from .types import arrow_udf, spark_type
 from .worker import Function
 
 

@@ -6,12 +6,19 @@ becomes one of the next type that holds all of its values.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pyarrow as pa
 from pyspark.errors import PySparkTypeError
+from pyspark.sql.pandas import functions
 from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import StructField, StructType
 
 from ironlake.udf.engine.sqltypes import SqlType
+
+#: Of a function over Arrow columns and the text of its type; PySpark's own types know only functions of hinted columns.
+arrow_udf: Callable[[Callable[..., Any], str], Any] = functions.arrow_udf  # type: ignore[assignment, unused-ignore]
 
 _FLAT = {
     "BOOLEAN": "boolean", "TINYINT": "tinyint", "SMALLINT": "smallint", "INTEGER": "int", "BIGINT": "bigint",

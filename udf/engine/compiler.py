@@ -135,7 +135,7 @@ def _front_end_only(callback: str) -> Iterator[None]:
         (Dispatcher, "add_overload", add_overload),
         (Dispatcher, "compile", _numbas_compile),
         (TargetConfig, "__eq__", _same_flags),
-        (TargetConfig, "__hash__", lambda flags: _hash_of_flags(type(flags))),
+        (TargetConfig, "__hash__", lambda flags: _hash_of_flags(flags.__class__)),
     ]
     originals = [getattr(owner, name) for owner, name, _ in patches]
     for owner, name, patch in patches:
