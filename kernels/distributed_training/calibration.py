@@ -141,10 +141,10 @@ def training_model_fit(
     runs, measured = _measured(columns, step_time_s, {"vocab": vocab, "zero_stage": zero_stage})
     if not len(runs):
         return None
-    where = find_cluster(cluster, None, "option cluster")
+    where = find_cluster(cluster, None)
     if inter_gbps_per_gpu is not None:
         where = dataclasses.replace(where, inter_gbps_per_gpu=inter_gbps_per_gpu)
-    return fit(runs, np.repeat(machine_of(where, "option cluster"), len(runs)), measured, outlier)
+    return fit(runs, np.repeat(machine_of(where), len(runs)), measured, outlier)
 
 
 def _measured(

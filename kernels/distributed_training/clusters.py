@@ -62,7 +62,7 @@ class Cluster:
     price_per_gpu_hour: float | None
     source: str
 
-    def need(self, column: str, function: str) -> float:
+    def need(self, column: str) -> float:
         """A fact that a function cannot do without.
 
         Raises
@@ -73,13 +73,13 @@ class Cluster:
         value = getattr(self, column)
         if value is None:
             raise ValueError(
-                f"{function}: the cluster {self.name!r} has no {column}; fill it in a table 'training_clusters' "
+                f"argument cluster: the cluster {self.name!r} has no {column}; fill it in a table 'training_clusters' "
                 "(CREATE TABLE training_clusters AS FROM training_clusters())"
             )
         return float(value)
 
 
-def find_cluster(name: str, database: Database | None, function: str) -> Cluster:
+def find_cluster(name: str, database: Database | None) -> Cluster:
     """The cluster of a name: of the database's own table ``training_clusters``, if it has one, or a built-in one.
 
     Raises
@@ -89,9 +89,9 @@ def find_cluster(name: str, database: Database | None, function: str) -> Cluster
     """
     known = {each.name: each for each in _built_in()}
     if database is not None:
-        known |= {each.name: each for each in _own(database, function)}
+        known |= {each.name: each for each in _own(database)}
     if name not in known:
-        raise ValueError(f"{function}: there is no cluster {name!r}; expected one of {', '.join(sorted(known))}")
+        raise ValueError(f"argument cluster: there is no cluster {name!r}; expected one of {', '.join(sorted(known))}")
     return known[name]
 
 
@@ -101,7 +101,7 @@ def _built_in() -> list[Cluster]:
         return [_cluster(row) for row in csv.DictReader(file)]
 
 
-def _own(database: Database, function: str) -> list[Cluster]:
+def _own(database: Database) -> list[Cluster]:
     found = database.query("SELECT count(*) AS n FROM duckdb_tables() WHERE table_name = 'training_clusters'")
     if not found["n"][0].as_py():
         return []
@@ -109,7 +109,7 @@ def _own(database: Database, function: str) -> list[Cluster]:
     names = [field.name for field in dataclasses.fields(Cluster)]
     if rows and (missing := set(names) - rows[0].keys()):
         raise ValueError(
-            f"{function}: the table 'training_clusters' has no column {sorted(missing)[0]!r}; expected those of "
+            f"argument cluster: the table 'training_clusters' has no column {sorted(missing)[0]!r}; expected those of "
             "training_clusters()"
         )
     return [Cluster(**{name: row[name] for name in names}) for row in rows]

@@ -112,9 +112,9 @@ def training_plan(
     FROM training_plan('gpt_13b', 'selene_a100', 64, 512, 2048, top_k := 3);
     """
     at_least(1, gpus=gpus, global_batch=global_batch, seq=seq, top_k=top_k)
-    where = find_cluster(cluster, database, "argument cluster")
+    where = find_cluster(cluster, database)
     if objective == "cost":
-        where.need("price_per_gpu_hour", "argument objective")
+        where.need("price_per_gpu_hour")
     search = _Search(
         {**model_of(model), "seq": seq}, where, gpus, global_batch, constants_of(calibration), memory_limit_gib,
         gpus if allow_cross_node_tp else where.gpus_per_node,
@@ -161,7 +161,7 @@ class _Search:
         self.base = run_of({**sizes, "global_batch": batch})
         if limit_gib is not None:
             above_zero(memory_limit_gib=limit_gib)
-        self.limit = (cluster.need("hbm_gib", "argument cluster") if limit_gib is None else limit_gib) * _GIB
+        self.limit = (cluster.need("hbm_gib") if limit_gib is None else limit_gib) * _GIB
 
     def found(self, schedules: Any, stages: Any, recomputes: Any, offloads: Any) -> _Plans:
         """All plans that fit.
@@ -173,7 +173,7 @@ class _Search:
         """
         from .planner_kernels import evaluate
 
-        self.machine = machine_of(self.cluster, "argument offload", OFFLOAD[max(offloads)])[0]
+        self.machine = machine_of(self.cluster, OFFLOAD[max(offloads)])[0]
         runs = candidates(self.base[0], self.gpus, self.widest, schedules, stages, recomputes, offloads)
         if not len(runs):
             raise ValueError(self._no_split())
@@ -215,7 +215,7 @@ class _Search:
             ("offload", 1, "offload 'cpu'"), ("offload", 2, "offload 'nvme'"),
         ]  # fmt: skip
         available = {OFFLOAD.index(each) for each in _available(self.cluster)}
-        machine = machine_of(self.cluster, "argument cluster")[0]
+        machine = machine_of(self.cluster)[0]
         for name, value, told in knobs:
             changed = run.copy()
             changed[name] = value

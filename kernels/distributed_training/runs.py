@@ -237,7 +237,7 @@ def divisors(number: int) -> list[int]:
     return [each for each in range(1, number + 1) if number % each == 0] if number > 0 else []
 
 
-def machine_of(cluster: Cluster, function: str, offload: str = "none") -> np.ndarray[Any, Any]:
+def machine_of(cluster: Cluster, offload: str = "none") -> np.ndarray[Any, Any]:
     """A cluster in the units of compiled code.
 
     Raises
@@ -249,13 +249,13 @@ def machine_of(cluster: Cluster, function: str, offload: str = "none") -> np.nda
     for name, (column, unit, needed) in _FACTS.items():
         value = getattr(cluster, column)
         if value is not None or needed in ("none", offload) or (needed == "cpu" and offload == "nvme"):
-            machine[0][name] = cluster.need(column, function) * unit
+            machine[0][name] = cluster.need(column) * unit
             if not machine[0][name] > 0:
-                raise ValueError(f"{function}: {column} of the cluster {cluster.name!r} must be above 0, got {value}")
+                raise ValueError(f"argument cluster: {column} of {cluster.name!r} must be above 0, got {value}")
     return machine
 
 
-def columns_to_machines(columns: Mapping[str, pa.Array], rows: int, function: str) -> np.ndarray[Any, Any]:
+def columns_to_machines(columns: Mapping[str, pa.Array], rows: int) -> np.ndarray[Any, Any]:
     """The clusters of rows, from the Arrow columns ``cluster`` and those of `training_clusters` that are there.
 
     Raises
@@ -266,7 +266,7 @@ def columns_to_machines(columns: Mapping[str, pa.Array], rows: int, function: st
     machines = np.zeros(rows, MACHINE)
     names = columns["cluster"].fill_null(_CLUSTER).to_numpy(zero_copy_only=False) if "cluster" in columns else None
     for name in [_CLUSTER] if names is None else sorted(set(names)):
-        machines[... if names is None else names == name] = machine_of(find_cluster(name, None, function), function)
+        machines[... if names is None else names == name] = machine_of(find_cluster(name, None))
     for name, (column, unit, _) in _FACTS.items():
         if column in columns:
             values = floats(columns[column])

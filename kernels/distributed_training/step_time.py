@@ -107,13 +107,13 @@ def training_step_time(
             "zero_stage 3 with pp above 1 and several micro-batches gathers the parameters again for each of them",
             stacklevel=2,
         )
-    where = find_cluster(cluster, database, "argument cluster")
+    where = find_cluster(cluster, database)
     if tp > where.gpus_per_node and not allow_cross_node_tp:
         raise ValueError(
             f"argument tp is {tp}, but a node of {where.name!r} has {where.gpus_per_node} devices; split tensors "
             "inside a node and layers (pp) across nodes, or set allow_cross_node_tp"
         )
-    machine = machine_of(where, "argument cluster", offload)
+    machine = machine_of(where, offload)
     [seconds], [overlapped] = components(run, machine, constants_of(calibration))
     shown = (seconds > 0) | (overlapped > 0)
     return pa.table(
@@ -172,7 +172,7 @@ def training_step_predict(row: ANY, calibration: ANY = None) -> float:
         return pa.nulls(rows, pa.float64())  # type: ignore[no-any-return]
     chosen = {name: values.filter(pa.array(present)) for name, values in columns.items()}
     runs = columns_to_runs(chosen, int(present.sum()))
-    machines = columns_to_machines(chosen, len(runs), "field cluster")
+    machines = columns_to_machines(chosen, len(runs))
     seconds = np.full(rows, np.nan)
     seconds[present] = predict(runs, machines, _constants(calibration, present))
     return pa.array(seconds, mask=~present)  # type: ignore[no-any-return]

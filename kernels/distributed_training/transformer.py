@@ -302,7 +302,7 @@ def training_memory(
             "zero_stage": zero_stage, "offload": offload,
         }
     )  # fmt: skip
-    machine = machine_of(find_cluster(cluster, database, "argument cluster"), "argument cluster", offload)[0]
+    machine = machine_of(find_cluster(cluster, database), offload)[0]
     held = np.zeros(len(COMPONENTS))
     total = device_bytes(run[0], 12.0, bytes_per_param - 14, held)
     rows = [

@@ -49,7 +49,7 @@ class Topology:
     latency: float
 
     @classmethod
-    def of(cls, cluster: Cluster, devices: int, per_node: int, has_far: bool, function: str) -> Topology:
+    def of(cls, cluster: Cluster, devices: int, per_node: int, has_far: bool) -> Topology:
         """That of a cluster.
 
         Raises
@@ -59,7 +59,7 @@ class Topology:
         """
 
         def rate(column: str, is_used: bool) -> float:
-            return cluster.need(column, function) * 1e6 if is_used else 1.0
+            return cluster.need(column) * 1e6 if is_used else 1.0
 
         return cls(
             devices, per_node, rate("hbm_gbps", True), rate("cpu_link_gbps", has_far), rate("intra_gbps", devices > 1),

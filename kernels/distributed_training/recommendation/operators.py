@@ -99,7 +99,7 @@ def dlrm_cost(
     import pyarrow as pa
 
     at_least(1, bottom_mlp=bottom_mlp, top_mlp=top_mlp, batch=batch, devices=devices)
-    machine = find_cluster(cluster, database, "dlrm_cost")
+    machine = find_cluster(cluster, database)
     if devices > machine.gpus_per_node and devices % machine.gpus_per_node:
         raise ValueError(f"argument devices is {devices}; expected full nodes of {machine.gpus_per_node}")
     if len(bottom_mlp) < 2 or not top_mlp:
@@ -113,11 +113,11 @@ def dlrm_cost(
             f"argument bottom_mlp ends with {bottom_mlp[-1]}, the tables have dimensions "
             f"{sorted({*found.dims.tolist()})}; expected one dimension of all"
         )
-    between = machine.need("inter_gbps_per_gpu", "dlrm_cost") if devices > machine.gpus_per_node else 1.0
+    between = machine.need("inter_gbps_per_gpu") if devices > machine.gpus_per_node else 1.0
     speed = _Speed(
-        machine.need("achievable_tflops" if machine.achievable_tflops else "peak_tflops_fp16", "dlrm_cost") * 1e12,
-        machine.need("hbm_gbps", "dlrm_cost") * 1e9,
-        machine.need("intra_gbps", "dlrm_cost") * 1e9,
+        machine.need("achievable_tflops" if machine.achievable_tflops else "peak_tflops_fp16") * 1e12,
+        machine.need("hbm_gbps") * 1e9,
+        machine.need("intra_gbps") * 1e9,
         between * 1e9,
         machine.latency_s,
         machine.gpus_per_node,

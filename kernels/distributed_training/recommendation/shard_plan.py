@@ -206,16 +206,16 @@ class _Problem:
                 raise ValueError(f"argument kinds has {kind!r}{closest(str(kind), KINDS)}")
         if kinds is not None and not kinds:
             raise ValueError(f"argument kinds is empty; expected some of {', '.join(KINDS)}")
-        machine = find_cluster(cluster, database, "embedding_shard_plan")
+        machine = find_cluster(cluster, database)
         if hbm_gib is None:
-            hbm_gib = machine.need("hbm_gib", "embedding_shard_plan")
+            hbm_gib = machine.need("hbm_gib")
         above_zero(hbm_gib=hbm_gib)
         tables, memory = read_tables(relation, database), Memory(hbm_gib * _GIB, ddr_gib * _GIB)
         far = choose_tiers(tables, devices, memory)
         if cost_model == "torchrec":
             costs = torchrec_costs(tables, devices, per_node, batch, far)
         else:
-            topology = Topology.of(machine, devices, per_node, bool(far.any()), "embedding_shard_plan")
+            topology = Topology.of(machine, devices, per_node, bool(far.any()))
             costs = own_costs(tables, topology, batch, far)
         return cls(tables, costs, devices, per_node, memory, far, list(kinds or KINDS), time_limit_s)
 

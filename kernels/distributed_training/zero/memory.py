@@ -138,7 +138,7 @@ class States:
         return Need(tier, component, bytes_per_gpu * min(self.gpus, self.gpus_per_node))
 
 
-def capacities(cluster: Cluster, tiers: set[str], function: str) -> dict[str, float]:
+def capacities(cluster: Cluster, tiers: set[str]) -> dict[str, float]:
     """The bytes of some tiers: of a device, or of a node's CPU memory or drives.
 
     Raises
@@ -147,7 +147,7 @@ def capacities(cluster: Cluster, tiers: set[str], function: str) -> dict[str, fl
         If the cluster's row does not tell one.
     """
     columns = {"gpu": "hbm_gib", "cpu": "cpu_gib", "nvme": "nvme_gib"}
-    return {tier: cluster.need(columns[tier], function) * _GIB for tier in tiers}
+    return {tier: cluster.need(columns[tier]) * _GIB for tier in tiers}
 
 
 @table
@@ -222,7 +222,7 @@ def zero_memory(
     """
     import pyarrow as pa
 
-    machine = None if cluster is None else find_cluster(cluster, database, "zero_memory")
+    machine = None if cluster is None else find_cluster(cluster, database)
     if gpus_per_node is None:
         gpus_per_node = 8 if machine is None else machine.gpus_per_node
     states = States(
@@ -250,7 +250,7 @@ def _fits(needs: list[Need], cluster: Cluster) -> dict[str, bool]:
     sums: dict[str, float] = {}
     for need in needs:
         sums[need.tier] = sums.get(need.tier, 0) + need.bytes
-    room = capacities(cluster, set(sums), "zero_memory")
+    room = capacities(cluster, set(sums))
     return {tier: total <= room[tier] for tier, total in sums.items()}
 
 

@@ -88,7 +88,7 @@ def max_model_size(
     import pyarrow as pa
 
     at_least(1, nodes=nodes, batch_per_gpu=batch_per_gpu, seq=seq)
-    machine = find_cluster(cluster, database, "max_model_size")
+    machine = find_cluster(cluster, database)
     for name in strategies or []:
         if name not in _STRATEGIES:
             raise ValueError(f"argument strategies has {name!r}{closest(str(name), _STRATEGIES)}")
@@ -145,7 +145,7 @@ class _Cluster:
 
     def _over(self, needs: list[Need]) -> tuple[float, str] | None:
         """The tier that is exceeded most, as a ratio and in words."""
-        room = capacities(self.machine, {need.tier for need in needs}, "max_model_size")
+        room = capacities(self.machine, {need.tier for need in needs})
         worst: tuple[float, str] | None = None
         for tier, capacity in room.items():
             components = [need for need in needs if need.tier == tier]

@@ -95,7 +95,7 @@ def zero_step_time(
     """
     import pyarrow as pa
 
-    machine = find_cluster(cluster, database, "zero_step_time")
+    machine = find_cluster(cluster, database)
     above_zero(batch_per_gpu=batch_per_gpu)
     check(States(1.0, layers, hidden, 1, gpus, machine.gpus_per_node, 3, seq=seq, ckpt_interval=ckpt_interval))
     at_least(1, gpus=gpus)
@@ -156,15 +156,15 @@ class _Run:
 
     def times(self, cluster: Cluster, optimizer: str, parameters: str, activations: str) -> Times:
         """What each thing takes on a cluster."""
-        need = {name: cluster.need(name, "zero_step_time") for name in ("achievable_tflops", "intra_gbps")}
+        need = {name: cluster.need(name) for name in ("achievable_tflops", "intra_gbps")}
         if self.gpus > cluster.gpus_per_node:
-            need["inter_gbps_per_gpu"] = cluster.need("inter_gbps_per_gpu", "zero_step_time")
+            need["inter_gbps_per_gpu"] = cluster.need("inter_gbps_per_gpu")
         tiers = {optimizer, parameters, activations}
-        link = cluster.need("cpu_link_gbps", "zero_step_time") * 1e9 if tiers != {"none"} else float("inf")
+        link = cluster.need("cpu_link_gbps") * 1e9 if tiers != {"none"} else float("inf")
         drives = float("inf")
         if "nvme" in tiers:
-            cluster.need("nvme_gib", "zero_step_time")
-            drives = cluster.need("nvme_gbps", "zero_step_time") * 1e9
+            cluster.need("nvme_gib")
+            drives = cluster.need("nvme_gbps") * 1e9
         params = 12.0 * self.hidden**2
         layer, shard = 2 * params, 2 * params / self.gpus
         network = (

@@ -117,7 +117,7 @@ def test_pareto():
 def test_a_long_pipeline_repeats_itself(monkeypatch, schedule, pp, chunks):
     sizes = {"layers": 24, "hidden": 4096, "heads": 32, "global_batch": 48, "tp": 8}
     run = run_of({**sizes, "pp": pp, "chunks": chunks, "schedule": schedule})
-    machine, constants = machine_of(find_cluster("selene_a100", None, "f"), "f"), constants_of(None)
+    machine, constants = machine_of(find_cluster("selene_a100", None)), constants_of(None)
     short = simulated_step.simulated_seconds(run[0], machine[0], constants[0])
     monkeypatch.setattr(simulated_step, "_STEADY", 1000)
     assert short == pytest.approx(simulated_step.simulated_seconds(run[0], machine[0], constants[0]), rel=1e-9)

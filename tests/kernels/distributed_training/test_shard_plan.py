@@ -170,7 +170,7 @@ def test_both_forms_of_a_cost_agree():
         np.array([1.0, 3.0, 20.0]),
         np.array([4.0, 2.0, 2.0]),
     )
-    topology = cost_models.Topology.of(find_cluster("selene_a100", None, "test"), 16, 8, False, "test")
+    topology = cost_models.Topology.of(find_cluster("selene_a100", None), 16, 8, False)
     far = np.array([False, False, False])
     for costs in (
         cost_models.own_costs(tables, topology, 1024, far),

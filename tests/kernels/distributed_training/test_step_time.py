@@ -128,7 +128,7 @@ def test_a_cluster_needs_bandwidth():
             "CREATE TABLE training_clusters AS SELECT * REPLACE ('own' AS name, 0 AS hbm_gbps) "
             "FROM training_clusters() WHERE name = 'selene_a100'"
         )
-        with pytest.raises(duckdb.Error, match="hbm_gbps of the cluster 'own' must be above 0, got 0"):
+        with pytest.raises(duckdb.Error, match="hbm_gbps of 'own' must be above 0, got 0"):
             connection.sql(f"FROM training_step_time({GPT}, cluster := 'own')").fetchall()
 
 

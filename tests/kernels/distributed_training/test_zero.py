@@ -215,9 +215,12 @@ def test_slices_load_faster_than_owners_send():
         ),
         (
             "FROM zero_memory(1e9, 24, 1024, 16, 8, offload_params := 'nvme', cluster := 'piz_daint_p100')",
-            "zero_memory: the cluster 'piz_daint_p100' has no nvme_gib",
+            "zero_memory: argument cluster: the cluster 'piz_daint_p100' has no nvme_gib",
         ),
-        ("FROM max_model_size('dgx3', 1)", "max_model_size: there is no cluster 'dgx3'; expected one of"),
+        (
+            "FROM max_model_size('dgx3', 1)",
+            "max_model_size: argument cluster: there is no cluster 'dgx3'; expected one of",
+        ),
         (
             "FROM max_model_size('dgx2_v100', 1, strategies := ['zero_4'])",
             "argument strategies has 'zero_4'; did you mean 'zero_3'",
