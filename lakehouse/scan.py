@@ -177,7 +177,7 @@ def check_files(snapshot: Snapshot, chosen: Sequence[int]) -> None:
             fate = f"version {removed} took it out of the table, which was vacuumed since"
         raise FileNotFoundError(
             f"version {snapshot.version} of the table {snapshot.storage.root!r} needs the data file "
-            f"{snapshot.files[missing[0]]!r}{others}, which is gone: {fate}"
+            f"{snapshot.files[missing[0]]!r}{others}, which {'are' if others else 'is'} gone: {fate}"
         )
 
 

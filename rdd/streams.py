@@ -1,6 +1,6 @@
 """The elements of a partition on their way through a task: one by one, or in batches, whichever comes cheaper.
 
-A stream is had once, but not in one form only: what one form has not taken yet can be had in another.
+A stream is had once, and in one form only.
 """
 
 from __future__ import annotations
@@ -94,18 +94,19 @@ def gathered(
     What fails on the way fails when the element is asked for that could not be had, as if nothing had been gathered.
     """
     taken: list[Batch | list[Any]] = []
+    parts: Iterator[Batch | list[Any]] = stream.parts() if isinstance(stream, Elements) else stream.batches()
     task, size = running_task(), 0
     try:
-        for part in stream.parts() if isinstance(stream, Elements) else stream.batches():
+        for part in parts:
             taken.append(part)
             size += part.nbytes if isinstance(part, Batch) else 0
             if not isinstance(part, Batch) or not is_wanted(part):
-                return None, chain(_objects(taken), stream)
+                return None, chain(_objects(taken), _rest(parts))
             part.forget()
             if task is not None and size > task.assignment.memory:
                 short = shortened([each for each in taken if isinstance(each, Batch)])
                 if short is None or 2 * short.nbytes > task.assignment.memory:
-                    return None, chain(_objects(taken), stream)
+                    return None, chain(_objects(taken), _rest(parts))
                 taken, size = [short], short.nbytes
     except Exception as error:
         return None, chain(_objects(taken), map(_fail, [error]))
@@ -115,6 +116,11 @@ def gathered(
 def _objects(parts: list[Batch | list[Any]]) -> Iterator[Any]:
     while parts:  # a part is not held any longer than its elements are needed
         part = parts.pop(0)
+        yield from part.objects() if isinstance(part, Batch) else part
+
+
+def _rest(parts: Iterator[Batch | list[Any]]) -> Iterator[Any]:
+    for part in parts:
         yield from part.objects() if isinstance(part, Batch) else part
 
 

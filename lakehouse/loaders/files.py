@@ -36,12 +36,14 @@ def log_files(path: str) -> list[str]:
     """
     if "://" in path:
         found = _objects(path)
-    elif path and (given := Path(path).expanduser()).is_dir():
+    elif not path:
+        found = []
+    elif (given := Path(path).expanduser()).is_dir():
         found = [str(each) for each in given.iterdir() if each.is_file() and not each.name.startswith((".", "_"))]
     elif given.is_file():
         found = [str(given)]
     else:
-        matching = Path(given.anchor).glob(str(given.relative_to(given.anchor))) if path else ()
+        matching = Path(given.anchor).glob(str(given.relative_to(given.anchor)))
         found = [str(each) for each in matching if each.is_file()]
     if not found:
         raise FileNotFoundError(f"there is no file {path!r}, and none that matches it as a pattern")

@@ -283,7 +283,7 @@ def test_vacuum_removes_what_no_version_of_the_last_time_needs(lake):
     assert any(file.suffix == ".bin" for file in gone)
     assert rows(lake) == wanted == by_deltalake(table.path)
     with pytest.raises(
-        FileNotFoundError, match="is gone: version 1 took it out of the table, which was vacuumed since"
+        FileNotFoundError, match="are gone: version 4 took it out of the table, which was vacuumed since"
     ):
         rows(lake, version=3)
 

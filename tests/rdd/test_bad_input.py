@@ -92,7 +92,7 @@ BY_ACTIONS = {
     "a value": (lambda sc: sc.parallelize([(1, 0)], 1).mapValues(divide), ZeroDivisionError, "division", ("for the element 0",)),
     "two values": (lambda sc: sc.parallelize([(1, 7), (1, 0)], 1).reduceByKey(lambda a, b: a / b), ZeroDivisionError, "division", ("for 7 and 0",)),
     "unhashable keys": (lambda sc: sc.parallelize([(Unhashable(), 1)], 1).reduceByKey(max), TypeError, "unhashable type: 'Unhashable'", ("partition 0", "for the key Unhashable()")),
-    "unhashable keys of groups": (lambda sc: sc.parallelize([([1], 1)], 1).groupByKey(), TypeError, "unhashable type: 'list'", ("for the key [1]",)),
+    "unhashable keys of groups": (lambda sc: sc.parallelize([([1], 1)], 1).groupByKey(), TypeError, "unhashable type: 'list'", ("for the pair ([1], 1)",)),
     "unhashable elements": (lambda sc: sc.parallelize([[1]], 1).distinct(), TypeError, "unhashable type: 'list'", ("for the key [1]",)),
     "unhashable keys of a partitioner": (lambda sc: sc.parallelize([([1], 1)], 1).partitionBy(2), TypeError, "unhashable type: 'list'", ("for the pair ([1], 1)",)),
     "no pairs": (lambda sc: sc.parallelize([1], 1).mapValues(divide), TypeError, "cannot unpack non-iterable int", ("partition 0",)),

@@ -51,7 +51,25 @@ _BY_TYPE = {
     "BOOLEAN": "flag", "BIGINT": "digit", "INTEGER": "CAST(digit AS INTEGER)", "DOUBLE": "number", "VARCHAR": "word",
     "DOUBLE[]": "vector", "BIGINT[]": "digits", "DOUBLE[][]": "matrix", "VARCHAR[]": "tokens",
 }  # fmt: skip
-_FUNCTIONS = {"poisson_fit": {"label": "positive"}, "lake_row_kept": {"vector": "CAST(NULL AS BIGINT)"}}
+_SIZES = {
+    "layers": "24", "hidden": "2048", "heads": "16", "vocab": "51200", "seq": "2048", "batch": "8", "global_batch": "64",
+    "micro_batch": "1", "tp": "1", "pp": "1", "dp": "8", "ci": "1",
+}  # fmt: skip
+_RUN = (
+    "{" + ", ".join(f"'{name}': {size}" for name, size in _SIZES.items() if name not in ("batch", "ci", "vocab")) + "}"
+)
+_FUNCTIONS = {
+    "poisson_fit": {"label": "digit"}, "lake_row_kept": {"vector": "CAST(NULL AS BIGINT)"},
+    "stage_critical_path": {"parent": "CAST(NULL AS INTEGER)"}, "straggler_score": {"duration_ms": "share"},
+    "plan_quality": {"measured": "share + 1", "predicted": "share + 1.5"}, "pipeline_schedule_csv": {"op": "'F'"},
+    "training_model_fit": {"step_time_s": "share + 1", **_SIZES}, "training_step_predict": {"row": _RUN},
+    "transformer_flops": _SIZES, "transformer_size": _SIZES,
+    "training_days": {"params": "positive + 1", "tokens": "1e9", "gpus": "8", "flops_per_gpu": "1e14"},
+    "ait_activations": _SIZES, "ait_optimizer": _SIZES, "ait_params": _SIZES,
+    "bandwidth_for_efficiency": {"ait": "positive + 1", "eff": "share"},
+    "zero_efficiency": {"ait": "positive + 1", "bandwidth": "1e9"},
+    "collective_time": {"op": "'all_reduce'", "bytes": "positive + 1", "devices": "digit + 1", "bandwidth": "1e9"},
+}  # fmt: skip
 
 
 def arguments(declaration: Declaration, models: dict[str, str], path: str) -> list[str]:

@@ -138,8 +138,15 @@ def test_tables(name, data, spark, tmp_path):
         for call in calls_in(last, name):
             query = f"SELECT * FROM {call}"
             made = connection.sql(query).to_arrow_table() if engine == "duckdb" else ils.sql(query).toArrow()
-            kept = [each for each in made.column_names if not any(word in each for word in _OF_THE_RUN)]
+            kept = [
+                each for each in made.column_names if each != "file" and not any(word in each for word in _OF_THE_RUN)
+            ]
             results.append(([*made.column_names], made.select(kept).to_pylist()))
     half = len(results) // 2
-    assert results[half - 1][1], "an example without rows shows nothing"
+    if name == "ironlake_functions":  # of a process, in which tests declare others
+        (_, mine), (_, its) = results
+        assert {row["name"] for row in its} == set(OWN)
+        assert all(row in mine for row in its)
+        return
+    assert results[half - 1][1] or name == "delta_vacuum", "an example without rows shows nothing"
     assert all(alike(list(one), list(other)) for one, other in zip(results[:half], results[half:], strict=True))

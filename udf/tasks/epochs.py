@@ -22,6 +22,8 @@ DECAY = 1 / SAMPLE_ROWS
 AVERAGED = 16
 #: A row that is longer than the usual row by the root of this gets a smaller automatic step.
 LONG = 16.0
+#: An automatic step size that diverges on few rows is divided by 4 until it is as small as this.
+_SMALLEST = 1e-9
 #: Ceiling of the running product of factors.
 FULL = 1e250
 #: Label and weight of a kept row stand before its features.
@@ -62,27 +64,29 @@ class Epochs:
         The state stays as it is.
         """
         model, kept, rate, intercepts = self.weights[:], self.kept[:], self.rate, self.both_intercepts()
-        loss, done, steps = self.loss + math.log(self.product), 1, self.n
-        history = np.empty(self.epochs)
+        loss, done, steps, converged = self.loss + math.log(self.product), 0, self.n, False
+        history, goal = np.empty(self.epochs), 0.0
         if self.pending:
             model, intercepts = self.first_model(kept)
             rate = self.chosen_rate(model, intercepts, kept)
-            loss = self.epoch(model, intercepts, kept, rate, 0, False)
         elif self.keeping:
             model = model.copy()
-        history[0] = loss / max(self.mass, 1e-300)
-        converged, goal = False, history[0] + self.penalty(model)
         while done < self.epochs and not converged:
-            now = rate if self.automatic else self.rate * self.decay**done
-            history[done] = self.epoch(model, intercepts, kept, now, steps, False) / max(self.mass, 1e-300)
-            steps += self.n
-            before, goal = goal, history[done] + self.penalty(model)
-            converged = before - goal < self.tolerance * abs(before)
+            if done > 0 or self.pending:
+                now = rate if self.automatic else self.rate * self.decay**done
+                loss = self.epoch(model, intercepts, kept, now, self.n * done, False)
+            history[done], before = loss / max(self.mass, 1e-300), goal
+            goal = history[done] + self.penalty(model)
+            converged = done > 0 and before - goal < self.tolerance * abs(before)
             done += 1
-            if not abs(history[done - 1]) < math.inf:
-                self.diverged(done, now)
-        if not abs(history[0]) < math.inf:
-            self.diverged(1, rate)
+            if abs(history[done - 1]) < math.inf:
+                continue
+            if not (self.pending and self.automatic and rate > _SMALLEST):
+                self.diverged(done, rate if self.automatic else self.rate * self.decay ** (done - 1))
+            # On few rows a step size is not tried beforehand.
+            rate, done, converged = rate / 4, 0, False
+            model, intercepts = self.first_model(kept)
+        steps = self.n * done
         averaged = self.automatic and (steps >= AVERAGED or self.pending)
         return model, intercepts, averaged, history[:done], converged, steps
 

@@ -26,6 +26,13 @@ def sc():
             yield context
 
 
+def test_many_elements_of_one_are_all_reduced():
+    with SparkContext("local[1]", "few") as context:
+        pairs = context.parallelize([("a", 1), ("b", 2)], 1).reduceByKey(max, 2)
+        many = pairs.flatMap(lambda pair: [(name, 1) for name in "abc"])
+        assert sorted(many.reduceByKey(lambda one, two: one + two, 2).collect()) == [("a", 2), ("b", 2), ("c", 2)]
+
+
 def shares(page):
     links, rank = page[1]
     for link in links:

@@ -72,6 +72,16 @@ def test_the_automatic_step_follows_the_scale_of_the_labels(con, task, scale):
     assert loss(scores, labels).mean() <= 1.02 * optimum(loss, features, labels)
 
 
+def test_the_automatic_step_of_few_rows_gets_smaller_where_it_diverges(con):
+    rows = "SELECT sin(i * 7) AS a, cos(i * 5) AS b, floor(exp(1 + sin(i * 7))) AS y FROM range(60) t(i)"
+    fit = "poisson_fit(y, [a, 3 * b, a * b], {'epochs': 20, 'tolerance': 0})"
+    [(model,)] = con.sql(f"SELECT {fit} FROM ({rows})").fetchall()
+    losses = model["loss_history"]
+    assert len(losses) == 20
+    assert losses[-1] < losses[0]
+    assert model["coefficients"][0] == pytest.approx(1, abs=0.3)
+
+
 def test_prediction_by_task(con):
     con.execute("CREATE TABLE rows AS SELECT 1 + sin(i) AS x FROM range(2000) t(i)")
     predicted = con.execute("""
