@@ -23,6 +23,13 @@ AGGREGATES = [name for name in sorted(OWN) if OWN[name].kind in ("aggregate", "r
 _OF_THE_RUN = ("path", "timestamp", "second", "bytes", "size", "id", "engine", "modified", "time")
 
 
+def call_of(declaration, models, path) -> str:
+    """A call of an aggregate in SQL, with the options that it is compiled for anyway."""
+    options = inputs.options(declaration)
+    arguments = [*inputs.arguments(declaration, models, path), *([str(options)] if options else [])]
+    return f"{declaration.name}({', '.join(arguments)})"
+
+
 @pytest.fixture(scope="module")
 def data(spark, tmp_path_factory):
     """The rows in DuckDB and in Spark, with a model of each kind in all of them, and a lake."""
@@ -36,7 +43,7 @@ def data(spark, tmp_path_factory):
     for name in sorted(AGGREGATES, key="logistic_fit".__ne__):  # a model that gives probabilities
         for each in (OWN[name], *OWN[name].others):
             if str(each.result) not in models and "task" in str(each.result):
-                call = f"{name}({', '.join(inputs.arguments(each, models, path))})"
+                call = call_of(each, models, path)
                 model = connection.sql(f"SELECT {call} AS model FROM rows").to_arrow_table().column(0)
                 models[str(each.result)] = f"model{len(models)}"
                 table = table.append_column(models[str(each.result)], model.take([0] * inputs.ROWS))
@@ -91,18 +98,18 @@ def test_scalars(name, of_scalars, data):
 @pytest.mark.parametrize("name", AGGREGATES)
 def test_aggregates(name, data, spark):
     connection, _, models, path = data
-    arguments = inputs.arguments(OWN[name], models, path)
-    query = f"SELECT part, {name}({', '.join(arguments)}) AS value FROM rows GROUP BY part ORDER BY part"
+    arguments, options = inputs.arguments(OWN[name], models, path), inputs.options(OWN[name])
+    query = f"SELECT part, {call_of(OWN[name], models, path)} AS value FROM rows GROUP BY part ORDER BY part"
     mine = connection.sql(query).to_arrow_table().to_pylist()
     assert [row["value"] is None for row in mine] == [False, False]
-    assert alike(mine, spark.sql(query).toArrow().to_pylist())
+    assert alike(mine, ils.sql(query).toArrow().to_pylist())
     rows = spark.table("rows").selectExpr("part", *(f"{text} AS a{index}" for index, text in enumerate(arguments)))
-    staged = ils.aggregate(rows, name, *rows.columns[1:], by="part").orderBy("part").toArrow()
+    staged = ils.aggregate(rows, name, *rows.columns[1:], by="part", **options).orderBy("part").toArrow()
     assert alike(mine, [{"part": row["part"], "value": row[name]} for row in staged.to_pylist()])
     first = connection.sql(
         f"SELECT {', '.join(f'{text} AS a{index}' for index, text in enumerate(arguments))} FROM rows WHERE part = 0"
     ).to_arrow_table()
-    assert alike(mine[0]["value"], getattr(ironlake, name)(*first.columns))
+    assert alike(mine[0]["value"], getattr(ironlake, name)(*first.columns, **options))
 
 
 def calls_in(example: str, name: str) -> list[str]:

@@ -6,7 +6,7 @@ import sys
 from frontdoor import HERE
 
 #: Of each of two processes; `python tests/udf/fuzz.py 20000 SEED` looks further.
-CALLS = 1000
+CALLS = 500
 
 
 def test_fuzzed_calls():
