@@ -19,6 +19,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql.types import LongType, StructType
 
 from ironlake.spark import source, writing
+from ironlake.spark.partitions import map_partitions
 
 pytestmark = pytest.mark.xdist_group("spark")
 PAGE = Path(__file__).parents[3] / "docs" / "spark_tables.md"
@@ -137,12 +138,13 @@ def kill_once(mark):
 
 def test_a_task_whose_worker_is_killed_is_written_once(session, lake, tmp_path):
     mark = str(tmp_path / "killed")
-    df = session.range(0, 200_000, 1, 2).mapInArrow(kill_once(mark), StructType().add("id", LongType()))
+    schema = StructType().add("id", LongType())
+    df = map_partitions(session.range(0, 200_000, 1, 2), schema, kill_once(mark))
     save(df, lake.root / "t")
     assert Path(mark).exists()
     assert lake.sql("SELECT count(*), count(DISTINCT id) FROM t").fetchall() == [(200_000, 200_000)]
     with pytest.raises(PySparkException, match="division by zero"):
-        save(session.range(10).mapInArrow(lambda batches: 1 / 0, "id long"), lake.root / "t")
+        save(map_partitions(session.range(10), schema, lambda batches: 1 / 0), lake.root / "t")
     assert lake["t"].version == 0
 
 
