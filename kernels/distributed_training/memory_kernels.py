@@ -6,25 +6,19 @@ from typing import Any
 
 from numba import njit
 
-from .step_time_kernels import stage_parameters
+from .size_kernels import layer_activations, layer_parameters, stage_parameters
 
 #: Bytes of a parameter and its gradient in half precision.
 _HALF = 2
+#: Layers whose weights or activations are there although they are kept elsewhere: one computes, the next one comes.
+_AT_WORK = 2
 
-WEIGHTS, GRADIENTS, STATES, ACTIVATIONS, RECOMPUTATION, LOGITS, NODE_CPU, NODE_NVME = range(8)
-COMPONENTS = ("weights", "gradients", "optimizer", "activations", "recomputation", "logits", "cpu", "nvme")
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def layer_activations(run: Any, recompute: float) -> Any:
-    """Bytes that a layer keeps of a micro-batch for the backward pass (arXiv 2205.05198, table 2)."""
-    tokens = run.seq * run.micro_batch * run.hidden
-    scores = 5 * run.heads * run.seq / run.hidden
-    t = run.tp
-    if recompute == 2:
-        return 2 * tokens / (t if run.seq_parallel > 0 else 1.0)
-    kept = 34 / t if run.seq_parallel > 0 else 10 + 24 / t
-    return tokens * (kept + (scores / t if recompute == 0 else 0.0))
+(
+    WEIGHTS, GRADIENTS, STATES, ACTIVATIONS, RECOMPUTATION, LOGITS, AWAY_STATES, AWAY_WEIGHTS, AWAY_ACTIVATIONS,
+) = range(9)  # fmt: skip
+#: What is on the device, and what of it is kept in the places that the run tells: of `runs.PLACES`, in their order.
+COMPONENTS = ("weights", "gradients", "optimizer", "activations", "recomputation", "logits")
+AWAY = ("optimizer", "weights", "activations")
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -41,13 +35,14 @@ def layers_in_flight(run: Any) -> Any:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def device_bytes(run: Any, states: float, gradients: float, held: Any) -> Any:
-    """Bytes on the fullest device; ``held`` is filled with what it and its node hold.
+    """Bytes on the fullest device; ``held`` is filled with what it has and what it keeps elsewhere.
 
     ``gradients`` and ``states`` are bytes of a parameter's gradient and its optimizer's states.
     """
     copies = 2.0 if run.schedule == 3 else 1.0
-    parameters = stage_parameters(run) * copies
-    shard = parameters / run.dp
+    shared, experts = stage_parameters(run)
+    parameters = (shared + experts) * copies
+    shard = (shared + experts * run.ep) * copies / run.dp  # fewer replicas have the same experts
     stage = run.zero_stage
     held[WEIGHTS] = _HALF * (shard if stage == 3 else parameters)
     held[GRADIENTS] = gradients * (shard if stage >= 2 else parameters)
@@ -57,21 +52,29 @@ def device_bytes(run: Any, states: float, gradients: float, held: Any) -> Any:
     if run.recompute == 1:
         held[RECOMPUTATION] = layer_activations(run, 0.0) - layer_activations(run, 1.0)
     held[LOGITS] = 4 * run.micro_batch * run.seq * run.vocab / run.tp if run.pp == 1 else 0.0
-    held[NODE_CPU] = 0.0
-    held[NODE_NVME] = 0.0
+    held[AWAY_STATES:] = 0.0
     if run.offload > 0:
-        away = held[STATES] + (held[WEIGHTS] if stage == 3 else 0.0)
-        held[NODE_CPU if run.offload == 1 else NODE_NVME] = away
-        held[STATES] = 0.0
-        if stage == 3:
-            held[WEIGHTS] = 0.0
-    if stage == 3:  # the layer that computes and the next one are there as a whole
-        layer = (12 * run.hidden * run.hidden + 13 * run.hidden) / run.tp
-        held[WEIGHTS] += 2 * _HALF * max(layer, run.vocab / run.tp * run.hidden)
+        held[AWAY_STATES], held[STATES] = held[STATES], 0.0
+    if run.offload_params > 0:
+        held[AWAY_WEIGHTS], held[WEIGHTS] = held[WEIGHTS], 0.0
+    if run.offload_activations > 0:
+        held[AWAY_ACTIVATIONS] = held[ACTIVATIONS]
+        held[ACTIVATIONS] = min(held[ACTIVATIONS], _AT_WORK * layer_activations(run, run.recompute))
+    if stage == 3:
+        layer, layer_experts = layer_parameters(run)
+        held[WEIGHTS] += _AT_WORK * _HALF * max(layer + layer_experts, run.vocab / run.tp * run.hidden)
     first = 0.0
-    for place in range(NODE_CPU):
+    for place in range(AWAY_STATES):
         first += held[place]
     return first if run.pp == 1 else max(first, _last_stage(run, held))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def bytes_away(run: Any, held: Any, place: int) -> Any:
+    """Bytes that a device keeps in a place of `runs.OFFLOAD`."""
+    away = held[AWAY_STATES] if run.offload == place else 0.0
+    away += held[AWAY_WEIGHTS] if run.offload_params == place else 0.0
+    return away + (held[AWAY_ACTIVATIONS] if run.offload_activations == place else 0.0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -80,6 +83,8 @@ def _last_stage(run: Any, held: Any) -> Any:
     if run.schedule > 1:
         return 0.0
     one = layer_activations(run, run.recompute) * run.layers / run.pp
+    if run.offload_activations > 0:
+        one = min(one, held[ACTIVATIONS])
     logits = 4 * run.micro_batch * run.seq * (run.hidden + run.vocab / run.tp)
     states = held[WEIGHTS] + held[GRADIENTS] + held[STATES]
     return states + held[RECOMPUTATION] + one + logits

@@ -1,9 +1,11 @@
 """What a training run is to the models of time and memory: a row of numbers, from names that a planner uses.
 
-A run is a model (``layers``, ``hidden``, ``heads``, ``seq``, ``vocab``), a batch (``global_batch``, ``micro_batch``
-sequences), the devices (``tp`` tensor-parallel, ``pp`` pipeline stages of ``chunks`` each, ``dp`` replicas), and how
-memory is saved (``recompute``, ``seq_parallel``, ``zero_stage``, ``offload``). Texts are kept as places in the lists
-below, so that compiled code sees numbers only.
+A run is a model (``layers``, ``hidden``, ``heads``, ``seq``, ``vocab`` and what `model_of` tells), a batch
+(``global_batch``, ``micro_batch`` sequences), the devices (``tp`` tensor-parallel, ``pp`` pipeline stages of ``chunks``
+each, ``dp`` replicas, of which ``ep`` share the experts of a layer), and how memory is saved (``recompute``,
+``seq_parallel``, ``zero_stage``, and where the optimizer's states, the parameters and the activations are: ``offload``,
+``offload_params``, ``offload_activations``). Texts are kept as places in the lists below, so that compiled code sees
+numbers only.
 """
 
 from __future__ import annotations
@@ -29,13 +31,20 @@ SCHEDULES = ("1f1b", "interleaved_1f1b", "gpipe", "chimera", "zb_h1")
 RECOMPUTE = ("none", "selective", "full")
 OFFLOAD = ("none", "cpu", "nvme")
 ZERO_STAGES = (0, 1, 2, 3)
-_CHOICES = {"schedule": SCHEDULES, "recompute": RECOMPUTE, "offload": OFFLOAD}
-_DEFAULTS: dict[str, Any] = {
-    "layers": None, "hidden": None, "heads": None, "seq": 2048, "vocab": 51200, "global_batch": None, "micro_batch": 1,
-    "tp": 1, "pp": 1, "dp": 1, "chunks": 1, "schedule": None, "recompute": "full", "seq_parallel": False,
-    "zero_stage": 0, "offload": "none",
+#: Where each of these is, of `OFFLOAD`.
+PLACES = ("offload", "offload_params", "offload_activations")
+_CHOICES = {"schedule": SCHEDULES, "recompute": RECOMPUTE, **dict.fromkeys(PLACES, OFFLOAD)}
+#: What a model is; without ``ffn``, ``kv_heads`` these are ``4 * hidden`` and ``heads``.
+_MODEL: dict[str, Any] = {
+    "layers": None, "hidden": None, "heads": None, "seq": 2048, "vocab": 51200, "ffn": None, "kv_heads": None,
+    "gated": False, "experts": 1, "experts_per_token": 1,
 }  # fmt: skip
-_SWITCHES = ("seq_parallel",)
+_DEFAULTS: dict[str, Any] = {
+    **_MODEL, "global_batch": None, "micro_batch": 1, "tp": 1, "pp": 1, "dp": 1, "ep": 1, "chunks": 1, "schedule": None,
+    "recompute": "full", "seq_parallel": False, "zero_stage": 0, "offload": "none", "offload_params": None,
+    "offload_activations": "none",
+}  # fmt: skip
+_SWITCHES = ("seq_parallel", "gated")
 #: Counts that may be 0.
 _FROM_ZERO = ("zero_stage",)
 
@@ -64,7 +73,10 @@ def training_models() -> pa.Table:
     Returns
     -------
     TABLE
-        ``name`` VARCHAR, ``layers``, ``hidden``, ``heads``, ``seq``, ``vocab`` BIGINT, ``source`` VARCHAR.
+        ``name`` VARCHAR, ``layers``, ``hidden``, ``heads``, ``seq``, ``vocab``, ``ffn`` (width of the feed-forward
+        network), ``kv_heads`` (heads of keys and values) BIGINT, ``gated`` BOOLEAN (whether that network has a gate),
+        ``experts``, ``experts_per_token`` (such networks of a layer, and those that work for a token) BIGINT,
+        ``source`` VARCHAR.
 
     References
     ----------
@@ -83,21 +95,19 @@ def training_models() -> pa.Table:
 def _models() -> dict[str, dict[str, Any]]:
     with _MODELS.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return {
-        row["name"]: {name: text if name in ("name", "source") else int(text) for name, text in row.items()}
-        for row in rows
-    }
+    texts: dict[str, Any] = {"name": str, "source": str, "gated": lambda text: text == "true"}
+    return {row["name"]: {name: texts.get(name, int)(text) for name, text in row.items()} for row in rows}
 
 
-def model_of(model: Any) -> dict[str, int]:
-    """The sizes of a model that is given by its name or as a STRUCT.
+def model_of(model: Any) -> dict[str, Any]:
+    """The sizes of a model that is given by its name or as a STRUCT: what `training_models` tells of one.
 
     Raises
     ------
     ValueError
         If there is no such model, or a size is missing, unknown or no whole number.
     """
-    names = ("layers", "hidden", "heads", "seq", "vocab")
+    names = tuple(_MODEL)
     if isinstance(model, str):
         if model not in _models():
             raise ValueError(f"argument model: there is no {model!r}{closest(model, _models())}")
@@ -107,11 +117,14 @@ def model_of(model: Any) -> dict[str, int]:
     for name in model:
         if name not in names:
             raise ValueError(f"argument model has {name!r}{closest(name, names)}")
-    sizes = {name: model.get(name, _DEFAULTS[name]) for name in names}
+    sizes = {name: default if model.get(name) is None else model[name] for name, default in _MODEL.items()}
     for name, size in sizes.items():
-        if size is None:
+        if name in _SWITCHES:
+            _number("model." + name, size)
+        elif size is not None:
+            _check_count("model." + name, size)
+        elif name not in ("ffn", "kv_heads"):
             raise ValueError(f"argument model has no {name!r}; expected a STRUCT of {', '.join(names)}")
-        _check_count("model." + name, size)
     return sizes
 
 
@@ -125,15 +138,26 @@ def run_of(values: Mapping[str, Any]) -> np.ndarray[Any, Any]:
     """
     run = np.zeros(1, RUN)
     filled = {name: values.get(name) if values.get(name) is not None else _DEFAULTS[name] for name in _DEFAULTS}
-    if filled["schedule"] is None:
-        filled["schedule"] = "1f1b" if filled["chunks"] == 1 else "interleaved_1f1b"
     for name, value in filled.items():
         run[0][name] = _number(name, value)
     for name in ("layers", "hidden", "heads", "global_batch"):
         if filled[name] is None:
             raise ValueError(f"argument {name} is missing")
+    _follow(run)
     check_run(run[0])
     return run
+
+
+def _follow(runs: np.ndarray[Any, Any]) -> None:
+    """Fill what follows from other values of a run where it was left out."""
+    stage_3 = runs["zero_stage"] == ZERO_STAGES[-1]
+    for name, value in (
+        ("schedule", np.where(runs["chunks"] > 1, 1, 0)),
+        ("ffn", 4 * runs["hidden"]),
+        ("kv_heads", runs["heads"]),
+        ("offload_params", np.where(stage_3, runs["offload"], 0)),
+    ):
+        runs[name] = np.where(np.isnan(runs[name]), value, runs[name])
 
 
 def _number(name: str, value: Any) -> float:
@@ -144,7 +168,7 @@ def _number(name: str, value: Any) -> float:
         if value not in _CHOICES[name]:
             raise ValueError(f"argument {name} is {value!r}; expected one of {', '.join(_CHOICES[name])}")
         return float(_CHOICES[name].index(value))
-    if name in _SWITCHES:
+    if name.removeprefix("model.") in _SWITCHES:
         if not isinstance(value, bool | np.bool_):
             raise ValueError(f"argument {name} must be true or false, got {value!r}")
         return float(value)
@@ -183,8 +207,21 @@ def check_run(run: Any) -> None:
             f"arguments layers, pp and chunks: {layers} layers over {pp} * {chunks} leave a remainder of "
             f"{layers % (pp * chunks)}; {told}, or give stages of unequal size to pipeline_schedule"
         )
-    if heads % tp:
-        raise ValueError(f"arguments heads and tp: {heads} heads cannot be split over tp {tp}; expected a divisor")
+    for name in ("heads", "kv_heads"):
+        if int(run[name]) % tp:
+            raise ValueError(
+                f"arguments {name} and tp: {int(run[name])} {name} cannot be split over tp {tp}; expected a divisor"
+            )
+    if heads % run["kv_heads"]:
+        raise ValueError(
+            f"arguments heads and kv_heads: {heads} heads cannot share {int(run['kv_heads'])} kv_heads; expected a divisor"
+        )
+    _check_experts(int(run["experts"]), int(run["experts_per_token"]), int(run["ep"]), dp)
+    if run["offload_params"] > 0 and run["zero_stage"] < ZERO_STAGES[-1]:
+        raise ValueError(
+            f"argument offload_params is {OFFLOAD[int(run['offload_params'])]!r} with zero_stage "
+            f"{int(run['zero_stage'])}; expected zero_stage 3, which shards the parameters"
+        )
     if batch % (dp * micro):
         legal = divisors(batch // dp) if batch % dp == 0 else []
         told = f"micro_batch {', '.join(map(str, legal))}" if legal else f"a dp of {divisors(batch)}"
@@ -193,6 +230,18 @@ def check_run(run: Any) -> None:
             f"expected {told}"
         )
     _check_schedule(schedule, pp, chunks, batch // (dp * micro))
+
+
+def _check_experts(experts: int, per_token: int, ep: int, dp: int) -> None:
+    """Refuse experts that cannot be chosen or spread so."""
+    if per_token > experts:
+        raise ValueError(f"argument experts_per_token is {per_token}; expected at most the {experts} experts")
+    if experts % ep or dp % ep:
+        legal = [each for each in divisors(dp) if experts % each == 0]
+        raise ValueError(
+            f"argument ep is {ep}; expected a divisor of both dp {dp} and experts {experts}: "
+            f"{', '.join(map(str, legal))}"
+        )
 
 
 def _check_schedule(schedule: str, pp: int, chunks: int, micro_batches: int) -> None:
@@ -237,8 +286,8 @@ def divisors(number: int) -> list[int]:
     return [each for each in range(1, number + 1) if number % each == 0] if number > 0 else []
 
 
-def machine_of(cluster: Cluster, offload: str = "none") -> np.ndarray[Any, Any]:
-    """A cluster in the units of compiled code.
+def machine_of(cluster: Cluster, *places: str) -> np.ndarray[Any, Any]:
+    """A cluster in the units of compiled code, for runs that keep something in places of `OFFLOAD`.
 
     Raises
     ------
@@ -248,7 +297,7 @@ def machine_of(cluster: Cluster, offload: str = "none") -> np.ndarray[Any, Any]:
     machine = np.full(1, np.nan, MACHINE)
     for name, (column, unit, needed) in _FACTS.items():
         value = getattr(cluster, column)
-        if value is not None or needed in ("none", offload) or (needed == "cpu" and offload == "nvme"):
+        if value is not None or needed in ("none", *places) or (needed == "cpu" and "nvme" in places):
             machine[0][name] = cluster.need(column) * unit
             if not machine[0][name] > 0:
                 raise ValueError(f"argument cluster: {column} of {cluster.name!r} must be above 0, got {value}")
@@ -289,8 +338,7 @@ def columns_to_runs(columns: Mapping[str, pa.Array], rows: int) -> np.ndarray[An
         runs[name] = np.where(np.isnan(values), _number(name, default), values)
     if "dp" not in columns and "gpus" in columns:
         runs["dp"] = floats(columns["gpus"]) / (runs["tp"] * runs["pp"])
-    interleaved = np.isnan(runs["schedule"]) & (runs["chunks"] > 1)
-    runs["schedule"] = np.where(interleaved, 1, np.nan_to_num(runs["schedule"]))
+    _follow(runs)
     for row in np.flatnonzero(~_fits(runs))[:1]:
         run_of({name: _name(name, runs[row][name]) for name in _DEFAULTS})
     return runs
@@ -317,6 +365,10 @@ def _fits(runs: np.ndarray[Any, Any]) -> Any:
     with np.errstate(invalid="ignore", divide="ignore"):
         micro_batches = runs["global_batch"] / (runs["dp"] * runs["micro_batch"])
         fits &= (runs["layers"] % (runs["pp"] * runs["chunks"]) == 0) & (runs["heads"] % runs["tp"] == 0)
+        fits &= (runs["kv_heads"] % runs["tp"] == 0) & (runs["heads"] % runs["kv_heads"] == 0)
+        fits &= (runs["experts"] % runs["ep"] == 0) & (runs["dp"] % runs["ep"] == 0)
+        fits &= runs["experts_per_token"] <= runs["experts"]
+        fits &= (runs["offload_params"] == 0) | (runs["zero_stage"] == ZERO_STAGES[-1])
         fits &= (micro_batches == np.floor(micro_batches)) & (runs["zero_stage"] <= ZERO_STAGES[-1])
         uneven = micro_batches % runs["pp"] != 0
     interleaved, chimera = runs["schedule"] == 1, runs["schedule"] == 3

@@ -1,6 +1,6 @@
 """The time of a training step: what it is made of, and predictions for whole tables of runs.
 
-    layer    = max(sum of kernels by arithmetic or memory + kernel_s each, launches) + 2 all-reduces
+    layer    = max(sum of kernels by arithmetic or memory + kernel_s each, launches) + 2 all-reduces (+ 2 all-to-alls)
     stage    = layers * (forward + 2 forward + what is computed again) + loss + messages
     step     = micro-batches * stage + bubble of the schedule + exposed exchange of gradients + optimizer + host
 
@@ -21,7 +21,17 @@ from ironlake.udf.engine.sqltypes import ANY
 
 from .clusters import find_cluster
 from .constants import CONSTANTS, NAMES, bounded, column, constants_of
-from .runs import check_devices, columns_to_machines, columns_to_runs, floats, machine_of, model_of, run_of
+from .runs import (
+    OFFLOAD,
+    PLACES,
+    check_devices,
+    columns_to_machines,
+    columns_to_runs,
+    floats,
+    machine_of,
+    model_of,
+    run_of,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,6 +47,7 @@ def training_step_time(
     tp: int = 1,
     pp: int = 1,
     dp: int = 1,
+    ep: int = 1,
     gpus: int | None = None,
     chunks: int = 1,
     schedule: str | None = None,
@@ -44,6 +55,8 @@ def training_step_time(
     seq_parallel: bool = False,
     zero_stage: int = 0,
     offload: str = "none",
+    offload_params: str | None = None,
+    offload_activations: str = "none",
     calibration: ANY = None,
     allow_cross_node_tp: bool = False,
 ) -> pa.Table:
@@ -51,11 +64,14 @@ def training_step_time(
 
     Parameters
     ----------
-    model : a name of `training_models`, or a STRUCT of ``layers``, ``hidden``, ``heads``, and ``seq`` (2048) and
-        ``vocab`` (51200) if they are others.
+    model : a name of `training_models`, or a STRUCT of ``layers``, ``hidden``, ``heads``, and if they are others
+        ``seq`` (2048), ``vocab`` (51200), ``ffn`` (``4 * hidden``), ``kv_heads`` (``heads``), ``gated`` (false),
+        ``experts`` (1) and ``experts_per_token`` (1).
     cluster : a name of `training_clusters`.
     global_batch, micro_batch : sequences of a step, and of a micro-batch.
     tp, pp, dp : devices of tensor parallelism, pipeline stages, replicas.
+    ep : replicas that share the experts of each layer, and send each other the tokens for them; a divisor of ``dp`` and
+        of the experts. Tokens are taken to be spread evenly over experts.
     gpus : all devices, if it shall be checked that these are ``tp * pp * dp``.
     chunks : virtual stages of a device.
     schedule : ``1f1b`` (the default), ``interleaved_1f1b`` (the default with chunks), ``gpipe``, ``chimera`` or
@@ -63,7 +79,9 @@ def training_step_time(
     recompute : what the backward pass computes again: ``none``, ``selective`` (attention) or ``full``.
     seq_parallel : whether norms and dropout are split along the sequence.
     zero_stage : 0, or what is sharded over replicas: 1 states of the optimizer, 2 and gradients, 3 and parameters.
-    offload : where the optimizer's states (with stage 3 the parameters, too) are: ``none``, ``cpu`` or ``nvme``.
+    offload : where the optimizer's states are: ``none``, ``cpu`` or ``nvme``.
+    offload_params : where the parameters are; needs stage 3, with which they follow ``offload`` by default.
+    offload_activations : where activations wait for the backward pass.
     calibration : what `training_model_fit` gives, or a STRUCT of some constants; the shipped ones by default.
     allow_cross_node_tp : whether tensor parallelism may leave the node, which is slow.
 
@@ -86,6 +104,7 @@ def training_step_time(
     Examples
     --------
     FROM training_step_time('gpt_175b', global_batch := 1536, tp := 8, pp := 12, dp := 4);
+    FROM training_step_time('mixtral_8x7b', global_batch := 1024, tp := 2, dp := 16, ep := 8, zero_stage := 1);
     SELECT sum(seconds)
     FROM training_step_time({'layers': 24, 'hidden': 2048, 'heads': 16}, global_batch := 32, dp := 8);
     """
@@ -98,8 +117,9 @@ def training_step_time(
     run = run_of(
         {
             **model_of(model), "global_batch": global_batch, "micro_batch": micro_batch, "tp": tp, "pp": pp, "dp": dp,
-            "chunks": chunks, "schedule": schedule, "recompute": recompute, "seq_parallel": seq_parallel,
-            "zero_stage": zero_stage, "offload": offload,
+            "ep": ep, "chunks": chunks, "schedule": schedule, "recompute": recompute, "seq_parallel": seq_parallel,
+            "zero_stage": zero_stage, "offload": offload, "offload_params": offload_params,
+            "offload_activations": offload_activations,
         }
     )  # fmt: skip
     if zero_stage == 3 and pp > 1 and global_batch > dp * micro_batch:
@@ -113,7 +133,7 @@ def training_step_time(
             f"argument tp is {tp}, but a node of {where.name!r} has {where.gpus_per_node} devices; split tensors "
             "inside a node and layers (pp) across nodes, or set allow_cross_node_tp"
         )
-    machine = machine_of(where, offload)
+    machine = machine_of(where, *(OFFLOAD[int(run[0][place])] for place in PLACES))
     [seconds], [overlapped] = components(run, machine, constants_of(calibration))
     shown = (seconds > 0) | (overlapped > 0)
     return pa.table(
@@ -134,8 +154,9 @@ def training_step_predict(row: ANY, calibration: ANY = None) -> float:
     ----------
     row : a STRUCT, or a row of a table as ``t`` in ``FROM runs t``: ``layers``, ``hidden``, ``heads``,
         ``global_batch``, and if they are there ``seq``, ``vocab``, ``micro_batch``, ``tp``, ``pp``, ``dp`` (from
-        ``gpus`` if missing), ``chunks``, ``schedule``, ``recompute``, ``seq_parallel``, ``zero_stage``, ``offload``
-        as for `training_step_time`; ``cluster`` (``selene_a100`` if missing), and columns of `training_clusters`
+        ``gpus`` if missing), ``ep``, ``chunks``, ``schedule``, ``recompute``, ``seq_parallel``, ``zero_stage``,
+        ``offload``, ``offload_params``, ``offload_activations`` and the rest of a model as for `training_step_time`;
+        ``cluster`` (``selene_a100`` if missing), and columns of `training_clusters`
         that are to stand in for the cluster's. Other fields are left alone.
     calibration : what `training_model_fit` gives, or a STRUCT of some constants, a row's own; NULL for the shipped
         ones.

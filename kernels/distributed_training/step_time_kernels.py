@@ -10,24 +10,27 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .collectives import message, ring_all_gather, ring_all_reduce
+from .collectives import hierarchical_all_to_all, message, ring_all_gather, ring_all_reduce
+from .size_kernels import layer_activations, stage_parameters
 
-#: Kernels of the forward pass of a layer: matrix products, transposes, softmax, dropout, norms, biases.
-_KERNELS = 25
+#: Kernels of the forward pass of a layer: matrix products, transposes, softmax, dropout, norms, biases; and with experts
+#: those of the router (product, softmax, choice), four permutations of tokens, and the weighted sum.
+_KERNELS, _EXPERT_KERNELS = 25, 8
 #: Bytes of a number in half precision, of a gradient as it is exchanged, and of an optimizer's states of a parameter.
 _HALF, _GRADIENT, _STATES = 2, 4, 12
 #: Bytes that element-wise kernels of a layer move per number of a hidden state: what tensor parallelism repeats (two
-#: norms, two residual additions with dropout), what it splits (transposes of Q, K, V and the context, GeLU), and per
-#: attention score (softmax, dropout).
-_REPEATED, _SPLIT, _SCORES = 22, 32, 9
+#: norms, two residual additions with dropout), what it splits (transposes of Q and the context, and of K and V), per
+#: number inside a feed-forward network (its function reads or writes one), per copy of a token for an expert (four
+#: permutations), and per attention score (softmax, dropout).
+_REPEATED, _QUERIES, _KEYS, _INSIDE, _COPIES, _SCORES = 22, 8, 8, 2, 16, 9
 
 (
-    COMPUTE, RECOMPUTED, TENSOR_PARALLEL, LOSS, BUBBLE, MESSAGES, DATA_PARALLEL, PARAMETER_GATHER, OPTIMIZER, OFFLOADED,
-    HOST,
-) = range(11)  # fmt: skip
+    COMPUTE, RECOMPUTED, TENSOR_PARALLEL, EXPERT_PARALLEL, LOSS, BUBBLE, MESSAGES, DATA_PARALLEL, PARAMETER_GATHER,
+    OPTIMIZER, OFFLOADED, HOST,
+) = range(12)  # fmt: skip
 COMPONENTS = (
-    "compute", "recompute", "tensor_parallel", "loss", "pipeline_bubble", "pipeline_messages", "data_parallel",
-    "parameter_gather", "optimizer", "offload", "host",
+    "compute", "recompute", "tensor_parallel", "expert_parallel", "loss", "pipeline_bubble", "pipeline_messages",
+    "data_parallel", "parameter_gather", "optimizer", "offload", "host",
 )  # fmt: skip
 
 
@@ -57,15 +60,29 @@ def _attention(run: Any, machine: Any, k: Any) -> Any:
 @njit(cache=True, nogil=True, error_model="numpy")
 def _dense(run: Any, machine: Any, k: Any) -> Any:
     """[s] of the other kernels of a layer, forward."""
-    tokens, h, t = run.micro_batch * run.seq, run.hidden, run.tp
+    tokens, h, t, keys = run.micro_batch * run.seq, run.hidden, run.tp, run.kv_heads / run.heads
     products = (
-        _matrix_product(tokens, 3 * h / t, h, machine, k)
+        _matrix_product(tokens, (1 + 2 * keys) * h / t, h, machine, k)
         + _matrix_product(tokens, h, h / t, machine, k)
-        + _matrix_product(tokens, 4 * h / t, h, machine, k)
-        + _matrix_product(tokens, h, 4 * h / t, machine, k)
+        + _networks(run, tokens, machine, k)
     )
-    repeated = _REPEATED / t if run.seq_parallel > 0 else float(_REPEATED)
-    return products + (repeated + _SPLIT / t) * tokens * h / (machine.hbm_bytes_s * k.hbm_efficiency)
+    repeated = float(_REPEATED) if run.experts == 1 else _REPEATED + _COPIES * run.experts_per_token
+    inside = (2 + run.gated) * run.experts_per_token * run.ffn / h
+    split = _QUERIES + _KEYS * keys + _INSIDE * inside
+    repeated = repeated / t if run.seq_parallel > 0 else repeated
+    return products + (repeated + split / t) * tokens * h / (machine.hbm_bytes_s * k.hbm_efficiency)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _networks(run: Any, tokens: float, machine: Any, k: Any) -> Any:
+    """[s] of the products of the feed-forward network, or of the router and a device's experts with their tokens."""
+    h, width, t = run.hidden, (1 + run.gated) * run.ffn, run.tp
+    here = run.experts / run.ep
+    rows = tokens * run.experts_per_token / here
+    seconds = here * (
+        _matrix_product(rows, width / t, h, machine, k) + _matrix_product(rows, h, run.ffn / t, machine, k)
+    )
+    return seconds if run.experts == 1 else seconds + _matrix_product(tokens, run.experts, h, machine, k)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -82,11 +99,12 @@ def group_bandwidth(width: float, stride: float, machine: Any, k: Any) -> Any:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def layer_seconds(run: Any, machine: Any, k: Any) -> tuple[float, float, float, float]:
-    """[s] of a layer for a micro-batch: forward, backward, what is computed again, and one pass' all-reduces."""
+def layer_seconds(run: Any, machine: Any, k: Any) -> tuple[float, float, float, float, float]:
+    """[s] of a layer for a micro-batch: forward, backward, what is computed again; one pass' all-reduces, all-to-alls."""
     attention = _attention(run, machine, k)
-    work = attention + _dense(run, machine, k) + _KERNELS * k.kernel_s
-    forward = max(work, _KERNELS * k.launch_s)
+    kernels = _KERNELS if run.experts == 1 else _KERNELS + _EXPERT_KERNELS
+    work = attention + _dense(run, machine, k) + kernels * k.kernel_s
+    forward = max(work, kernels * k.launch_s)
     again = 0.0
     if run.recompute == 2:
         again = forward
@@ -94,8 +112,23 @@ def layer_seconds(run: Any, machine: Any, k: Any) -> tuple[float, float, float, 
         again = attention
     size = _HALF * run.micro_batch * run.seq * run.hidden
     bandwidth = group_bandwidth(run.tp, 1.0, machine, k)
-    reduced = 2 * ring_all_reduce(size, run.tp, bandwidth, machine.latency_s * k.latency_factor)
-    return forward, 2 * forward, again, reduced
+    latency = machine.latency_s * k.latency_factor
+    reduced = ring_all_reduce(size, run.tp, bandwidth, latency)  # of the attention, and of each copy of a token
+    reduced += ring_all_reduce(size * run.experts_per_token, run.tp, bandwidth, latency)
+    return forward, 2 * forward, again, reduced, _expert_exchange(run, machine, k)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _expert_exchange(run: Any, machine: Any, k: Any) -> Any:
+    """[s] in which a layer sends tokens to their experts and gets them back: a share by each tensor-parallel device.
+
+    Devices of an exchange stand ``tp`` apart; those of a node reach each other by its links.
+    """
+    size = _HALF * run.micro_batch * run.seq * run.hidden * run.experts_per_token / run.tp
+    local = min(max(1.0, machine.gpus_per_node // run.tp), run.ep)
+    intra, inter = machine.intra_bytes_s * k.intra_efficiency, machine.inter_bytes_s * k.inter_efficiency
+    latency = machine.latency_s * k.latency_factor
+    return 2 * hierarchical_all_to_all(size, run.ep, intra, latency, local, inter)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -134,18 +167,20 @@ def bubble_seconds(schedule: float, run: Any, m: float, forward: float, backward
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def stage_parameters(run: Any) -> Any:
-    """Parameters of a device of the first stage, which has the embedding."""
-    layers = run.layers / run.pp * (12 * run.hidden * run.hidden + 13 * run.hidden) / run.tp
-    return layers + (run.vocab / run.tp + run.seq) * run.hidden
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _gradients(run: Any, machine: Any, k: Any) -> Any:
     """[s] in which the replicas exchange their gradients after a step, and with ZeRO their parameters."""
     copies = 2.0 if run.schedule == 3 else 1.0
-    width, parameters = run.dp * copies, stage_parameters(run) * copies
-    bandwidth = group_bandwidth(width, run.tp, machine, k)
+    shared, experts = stage_parameters(run)
+    seconds = _replicas(shared * copies, run.dp * copies, run.tp, run, machine, k)
+    if experts > 0:
+        seconds += _replicas(experts * copies, run.dp / run.ep * copies, run.tp * run.ep, run, machine, k)
+    return seconds
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _replicas(parameters: float, width: float, stride: float, run: Any, machine: Any, k: Any) -> Any:
+    """[s] in which devices that have the same parameters exchange their gradients."""
+    bandwidth = group_bandwidth(width, stride, machine, k)
     latency = machine.latency_s * k.latency_factor
     if run.zero_stage == 0:
         return ring_all_reduce(_GRADIENT * parameters, width, bandwidth, latency)
@@ -165,12 +200,22 @@ def _gathers(run: Any, machine: Any, k: Any) -> Any:
     bandwidth = machine.intra_bytes_s * k.intra_efficiency
     if run.tp * run.dp > machine.gpus_per_node:
         bandwidth = machine.inter_bytes_s * k.inter_efficiency
-    if run.offload > 0:  # each device brings its share from its node first
-        bandwidth = min(bandwidth, run.dp * machine.cpu_link_bytes_s)
+    if run.offload_params > 0:  # each device brings its share from its node first
+        bandwidth = min(bandwidth, run.dp * _bandwidth_to(run.offload_params, machine))
+    shared, experts = stage_parameters(run)
     layers = run.layers / run.pp
     latency = machine.latency_s * k.latency_factor
+    gather = ring_all_gather(_HALF * shared / layers, run.dp, bandwidth, latency)
+    gather += ring_all_gather(_HALF * experts / layers, run.dp / run.ep, bandwidth, latency) if experts > 0 else 0.0
     passes = 4 if run.recompute == 2 else 3  # forward, again, backward; and the gradients the other way
-    return passes * layers * ring_all_gather(_HALF * stage_parameters(run) / layers, run.dp, bandwidth, latency)
+    return passes * layers * gather
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _bandwidth_to(place: float, machine: Any) -> Any:
+    """[bytes/s] between a device and a place of `runs.OFFLOAD`."""
+    link = machine.cpu_link_bytes_s
+    return min(link, machine.nvme_bytes_s) if place == 2 else link
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -185,22 +230,32 @@ def _offload(run: Any, own: float, machine: Any) -> Any:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _activations_moved(run: Any, machine: Any) -> Any:
+    """[s] in which the activations of a micro-batch leave a stage, and come back for its backward pass."""
+    if run.offload_activations == 0:
+        return 0.0
+    moved = 2 * run.layers / run.pp * layer_activations(run, run.recompute)
+    return moved / _bandwidth_to(run.offload_activations, machine)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def step_seconds(run: Any, machine: Any, k: Any, seconds: Any, overlapped: Any) -> Any:
     """[s] of a step; ``seconds`` is filled with what its components add, ``overlapped`` with what they hide."""
     m = run.global_batch / (run.dp * run.micro_batch)
     layers = run.layers / run.pp
-    forward, backward, again, reduced = layer_seconds(run, machine, k)
+    forward, backward, again, reduced, exchanged = layer_seconds(run, machine, k)
     passes = 3 if run.recompute == 2 else 2
     messages = _messages(run, machine, k)
     seconds[COMPUTE] = m * layers * (forward + backward)
     seconds[RECOMPUTED] = m * layers * again
     seconds[TENSOR_PARALLEL] = m * layers * passes * reduced
+    seconds[EXPERT_PARALLEL] = m * layers * passes * exchanged
     seconds[LOSS] = m * _loss(run, machine, k)
-    share = layers + messages / (forward + backward + again + passes * reduced)  # messages lengthen a stage
+    sent = reduced + exchanged
+    share = layers + messages / (forward + backward + again + passes * sent)  # messages lengthen a stage
     seconds[BUBBLE] = bubble_seconds(
-        run.schedule, run, m, share * (forward + reduced), share * (backward + reduced),
-        share * (again + (passes - 2) * reduced),
-    )  # fmt: skip
+        run.schedule, run, m, share * (forward + sent), share * (backward + sent), share * (again + (passes - 2) * sent)
+    )
     seconds[MESSAGES] = m * messages
     exchange = _gradients(run, machine, k)
     overlapped[DATA_PARALLEL] = k.gradient_overlap * exchange
@@ -208,9 +263,14 @@ def step_seconds(run: Any, machine: Any, k: Any, seconds: Any, overlapped: Any) 
     gathers, work = m * _gathers(run, machine, k), seconds[COMPUTE] + seconds[RECOMPUTED]
     overlapped[PARAMETER_GATHER] = min(gathers, work)  # the next layer's parameters come while one computes
     seconds[PARAMETER_GATHER] = gathers - overlapped[PARAMETER_GATHER]
-    own = stage_parameters(run) / (run.dp if run.zero_stage > 0 else 1.0)
+    shared, experts = stage_parameters(run)
+    own = (shared + experts * run.ep) / run.dp if run.zero_stage > 0 else shared + experts
     seconds[OPTIMIZER] = own * k.optimizer_bytes / (machine.hbm_bytes_s * k.hbm_efficiency)
-    seconds[OFFLOADED] = _offload(run, own, machine)
+    moved = m * _activations_moved(run, machine)
+    if run.offload_params > 0:  # over the same link
+        work -= overlapped[PARAMETER_GATHER]
+    overlapped[OFFLOADED] = min(moved, work)
+    seconds[OFFLOADED] = _offload(run, own, machine) + moved - overlapped[OFFLOADED]
     seconds[HOST] = k.step_s
     total = 0.0
     for each in seconds:
@@ -223,11 +283,11 @@ def pipeline_parts(run: Any, machine: Any, k: Any, seconds: Any) -> tuple[float,
     """[s] of a step outside its pipeline; of a micro-batch forward and backward on a stage, its loss, a message."""
     m = run.global_batch / (run.dp * run.micro_batch)
     layers = run.layers / run.pp
-    forward, backward, again, reduced = layer_seconds(run, machine, k)
-    passes = 2 if run.recompute == 2 else 1
+    forward, backward, again, reduced, exchanged = layer_seconds(run, machine, k)
+    passes, sent = 2 if run.recompute == 2 else 1, reduced + exchanged
     rest = seconds[DATA_PARALLEL] + seconds[PARAMETER_GATHER] + seconds[OPTIMIZER] + seconds[OFFLOADED] + seconds[HOST]
     return (
-        rest, layers * (forward + reduced), layers * (backward + again + passes * reduced), seconds[LOSS] / m,
+        rest, layers * (forward + sent), layers * (backward + again + passes * sent), seconds[LOSS] / m,
         seconds[MESSAGES] / m / (2 * run.chunks),
     )  # fmt: skip
 

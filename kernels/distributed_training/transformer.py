@@ -1,27 +1,24 @@
-"""The size of a transformer: its parameters, the FLOPs of a step, the days of a training, and the bytes of a device.
+"""The size of a transformer: its parameters, the FLOPs of a step, and the days of a training.
 
     parameters = 12 l h^2 (1 + 13 / (12 h) + (V + s) / (12 l h))
     FLOPs      = 96 B s l h^2 (1 + s / (6 h) + V / (16 l h))      with full recomputation of activations
     days       = 8 T P / (n X) / 86400                            T tokens, n devices that reach X FLOP/s each
 
-``l`` layers, ``h`` hidden, ``V`` vocabulary, ``s`` sequence, ``B`` sequences of a step.
+``l`` layers, ``h`` hidden, ``V`` vocabulary, ``s`` sequence, ``B`` sequences of a step. These hold for a feed-forward
+network of width ``4 h`` without a gate, and as many heads of keys as of queries; the functions also know others, and
+several networks of which a router chooses some for each token (experts).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ironlake.udf.engine import Database, scalar, table
-from ironlake.udf.engine.sqltypes import ANY
+from ironlake.udf.engine import scalar
 
 from .checks import above_zero, at_least
-from .clusters import find_cluster
-from .runs import RECOMPUTE, machine_of, model_of, run_of
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from .runs import RECOMPUTE
 
 _DAY = 86400
 
@@ -52,18 +49,24 @@ def transformer_size(
     gated: bool | None = False,
     experts: int | None = 1,
     heads: int | None = None,
+    experts_per_token: int | None = 1,
+    bias: bool | None = True,
+    tied: bool | None = True,
 ) -> TransformerSize:
     """Count the parameters of a GPT-like transformer.
 
     Parameters
     ----------
     layers, hidden : how many, and the width between them.
-    vocab, seq : words and positions, each of which has an embedding; the output layer shares that of the words.
+    vocab, seq : words and positions, each of which has an embedding; 0 for positions without one (rotary).
     ffn : width inside the feed-forward network; ``4 * hidden`` if NULL.
     kv_heads : heads of keys and values, if they are fewer than ``heads``, which is needed then.
     gated : whether the feed-forward network has a gate (a third matrix), as in SwiGLU.
-    experts : feed-forward networks of a layer, one of which works for a token; above 1 they have a router.
+    experts : feed-forward networks of a layer; above 1 they have a router.
     heads : attention heads.
+    experts_per_token : experts that work for a token.
+    bias : whether matrices and norms have one.
+    tied : whether the output layer shares the words' embedding.
 
     Returns
     -------
@@ -74,7 +77,8 @@ def transformer_size(
     Raises
     ------
     InvalidInputException
-        If a size is below 1, or ``kv_heads`` come without ``heads`` or are more.
+        If a size is below 1 (``seq`` below 0), ``kv_heads`` come without ``heads`` or are more, or more experts work for
+        a token than there are.
 
     References
     ----------
@@ -84,28 +88,41 @@ def transformer_size(
     Examples
     --------
     SELECT transformer_size(96, 12288).params / 1e9 AS billions;
-    SELECT transformer_size(32, 4096, 32000, 4096, 14336, 8, true, 8, 32) AS size;
+    SELECT transformer_size(32, 4096, 32000, 0, 14336, 8, true, 8, 32, 2, false, false) AS mixtral_8x7b;
     """
     rows = len(layers)  # type: ignore[arg-type]
     depth, h = (_floats(each, np.nan, rows) for each in (layers, hidden))
-    words, positions, networks = (_floats(*each, rows) for each in ((vocab, 51200), (seq, 2048), (experts, 1)))
+    words, positions, networks, working = (
+        _floats(*each, rows) for each in ((vocab, 51200), (seq, 2048), (experts, 1), (experts_per_token, 1))
+    )
+    gate, biases, shares = (_floats(*each, rows) for each in ((gated, 0), (bias, 1), (tied, 1)))
     width = _floats(ffn, np.nan, rows)
     width = np.where(np.isnan(width), 4 * h, width)
     told = ~np.isnan(depth + h)
-    at_least(1, layers=depth[told], hidden=h[told], vocab=words, seq=positions, ffn=width[told], experts=networks)
+    at_least(1, layers=depth[told], hidden=h[told], vocab=words, ffn=width[told])
+    at_least(0, seq=positions)
+    _check_experts(networks, working)
     share = _kv_share(kv_heads, heads, rows)
-    attention = 2 * h * h * (1 + share) + 2 * h * (1 + share)
-    norms = 4 * h
-    matrices = 2 + _floats(gated, 0, rows)
-    network = matrices * h * width + (matrices - 1) * width + h
+    attention = 2 * h * h * (1 + share) + biases * 2 * h * (1 + share)
+    norms = 2 * h * (1 + biases)
+    network = (2 + gate) * h * width + biases * ((1 + gate) * width + h)
     router = np.where(networks > 1, networks * h, 0)
-    embedding = (words + positions) * h
+    embedding = (words * np.where(shares > 0, 1, 2) + positions) * h
     sizes = {
         "params": depth * (attention + norms + networks * network + router) + embedding,
-        "params_active": depth * (attention + norms + network + router) + embedding,
+        "params_active": depth * (attention + norms + working * network + router) + embedding,
         "params_embedding": embedding,
     }
     return _struct(sizes)  # type: ignore[no-any-return]
+
+
+def _check_experts(experts: Any, per_token: Any) -> None:
+    at_least(1, experts=experts, experts_per_token=per_token)
+    wrong = per_token > experts
+    if wrong.any():
+        raise ValueError(
+            f"argument experts_per_token is {per_token[wrong][0]:g}; expected at most the {experts[wrong][0]:g} experts"
+        )
 
 
 def _kv_share(kv_heads: Any, heads: Any, rows: int) -> np.ndarray[Any, Any]:
@@ -122,7 +139,18 @@ def _kv_share(kv_heads: Any, heads: Any, rows: int) -> np.ndarray[Any, Any]:
 
 @scalar(form="arrow")
 def transformer_flops(
-    batch: int, seq: int, layers: int, hidden: int, vocab: int, recompute: str = "full"
+    batch: int,
+    seq: int,
+    layers: int,
+    hidden: int,
+    vocab: int,
+    recompute: str = "full",
+    ffn: int | None = None,
+    kv_heads: int | None = None,
+    gated: bool = False,
+    experts: int = 1,
+    heads: int | None = None,
+    experts_per_token: int = 1,
 ) -> TransformerFlops:
     """Count the floating-point operations of a training step of a GPT-like transformer.
 
@@ -131,6 +159,8 @@ def transformer_flops(
     batch, seq : sequences of a step, and tokens of each.
     layers, hidden, vocab : of the model.
     recompute : what the backward pass computes again: ``none``, ``selective`` (attention) or ``full``.
+    ffn, kv_heads, gated, experts, heads, experts_per_token : as for `transformer_size`; only experts that work for a
+        token count, and the router.
 
     Returns
     -------
@@ -141,7 +171,7 @@ def transformer_flops(
     Raises
     ------
     InvalidInputException
-        If a size is below 1, or there is no such way to recompute.
+        If a size is below 1, there is no such way to recompute, or as `transformer_size`.
 
     References
     ----------
@@ -151,32 +181,53 @@ def transformer_flops(
     Examples
     --------
     SELECT transformer_flops(1536, 2048, 96, 12288, 51200).hardware_flops / (384 * 153e12) AS step_s;
+    SELECT transformer_flops(1024, 4096, 32, 4096, 32000, 'none', 14336, 8, true, 8, 32, 2).model_flops AS mixtral_8x7b;
     """
     rows = len(batch)  # type: ignore[arg-type]
     names = ("global_batch", "seq", "layers", "hidden", "vocab")
     given = (batch, seq, layers, hidden, vocab)
     sizes = {name: _floats(each, np.nan, rows) for name, each in zip(names, given, strict=True)}
-    at_least(1, **sizes)
+    width, networks, working = (_floats(*each, rows) for each in ((ffn, np.nan), (experts, 1), (experts_per_token, 1)))
+    at_least(1, **sizes, ffn=width[~np.isnan(width)])
+    _check_experts(networks, working)
     ways = [recompute] if isinstance(recompute, str) else recompute.to_pylist()
     for way in ways:
         if way not in RECOMPUTE:
             raise ValueError(f"argument recompute is {way!r}; expected one of {', '.join(RECOMPUTE)}")
-    model = model_flops(sizes)
-    again = recomputed_flops({**sizes, "recompute": np.array([RECOMPUTE.index(way) for way in ways])})
+    run = _dense(sizes) | {
+        "ffn": np.where(np.isnan(width), 4 * sizes["hidden"], width), "gated": _floats(gated, 0, rows),
+        "kv_heads": _kv_share(kv_heads, heads, rows), "experts": networks, "experts_per_token": working,
+    }  # fmt: skip
+    model = model_flops(run)
+    again = recomputed_flops({**run, "recompute": np.array([RECOMPUTE.index(way) for way in ways])})
     return _struct({"hardware_flops": model + again, "model_flops": model})  # type: ignore[no-any-return]
+
+
+def _dense(sizes: dict[str, Any]) -> dict[str, Any]:
+    """The sizes of a model of its own, in which a layer has one feed-forward network of the usual width."""
+    usual = {"ffn": 4 * sizes["hidden"], "gated": 0, "kv_heads": 1, "heads": 1, "experts": 1, "experts_per_token": 1}
+    return {**usual, **sizes}
 
 
 def model_flops(run: Any) -> Any:
     """What a run's model needs in a step, forward and backward; a run, or columns of them by name."""
-    tokens, layers, h = run["global_batch"] * run["seq"], run["layers"], run["hidden"]
-    return 72 * tokens * layers * h**2 * (1 + run["seq"] / (6 * h) + run["vocab"] / (12 * layers * h))
+    tokens = run["global_batch"] * run["seq"]
+    return 3 * tokens * (run["layers"] * _layer_flops(run) + 2 * run["hidden"] * run["vocab"])
 
 
 def recomputed_flops(run: Any) -> Any:
     """What a run computes again in a step: nothing, the attention, or the forward pass of all layers."""
-    tokens, h = run["global_batch"] * run["seq"] * run["layers"], run["hidden"]
-    attention, forward = 4 * tokens * run["seq"] * h, 24 * tokens * h**2 * (1 + run["seq"] / (6 * h))
-    return np.where(run["recompute"] == 2, forward, np.where(run["recompute"] == 1, attention, 0.0))
+    tokens = run["global_batch"] * run["seq"] * run["layers"]
+    forward, attention = _layer_flops(run), 4 * run["seq"] * run["hidden"]
+    return tokens * np.where(run["recompute"] == 2, forward, np.where(run["recompute"] == 1, attention, 0.0))
+
+
+def _layer_flops(run: Any) -> Any:
+    """Of a layer for a token, forward: ``24 h^2 + 4 s h`` by default."""
+    h = run["hidden"]
+    attention = 4 * h * h * (1 + run["kv_heads"] / run["heads"]) + 4 * run["seq"] * h
+    network = 2 * (2 + run["gated"]) * h * run["ffn"] * run["experts_per_token"]
+    return attention + network + np.where(run["experts"] > 1, 2 * h * run["experts"], 0.0)
 
 
 @scalar(form="arrow")
@@ -234,93 +285,9 @@ def training_days(
         names = {"layers": layers, "hidden": hidden, "vocab": vocab, "seq": seq}
         sizes = {name: _floats(each, np.nan, rows) for name, each in names.items()}
         at_least(1, **sizes)
-        step = {**sizes, "global_batch": 1 / sizes["seq"], "recompute": 2}
+        step = _dense({**sizes, "global_batch": 1 / sizes["seq"], "recompute": 2})
         per_token = np.where(precise, model_flops(step) + recomputed_flops(step), per_token)
     return pa.array(per_token * t / (n * x) / _DAY)  # type: ignore[no-any-return]
-
-
-@table
-def training_memory(
-    model: ANY,
-    database: Database,
-    cluster: str = "selene_a100",
-    global_batch: int = 1,
-    micro_batch: int = 1,
-    tp: int = 1,
-    pp: int = 1,
-    dp: int = 1,
-    chunks: int = 1,
-    schedule: str | None = None,
-    recompute: str = "full",
-    seq_parallel: bool = False,
-    zero_stage: int = 0,
-    offload: str = "none",
-    bytes_per_param: float = 18.0,
-) -> pa.Table:
-    """Tell what the fullest device of a training run holds, and what of it is kept outside.
-
-    Parameters
-    ----------
-    model, cluster, global_batch, micro_batch, tp, pp, dp, chunks, schedule, recompute, seq_parallel, zero_stage,
-        offload : as for `training_step_time`.
-    bytes_per_param : of weights (2), optimizer states (12) and gradients (the rest: 18 counts 4 for them, 16 counts 2).
-
-    Returns
-    -------
-    TABLE
-        ``component`` VARCHAR (``weights``, ``gradients``, ``optimizer``, ``activations`` that wait for the backward
-        pass, ``recomputation`` (of one layer), ``logits``, and ``total``, which for a pipeline is the larger one of
-        the first and the last stage), ``bytes`` DOUBLE, ``place`` VARCHAR (``gpu``, ``cpu``, ``nvme``), ``fits``
-        BOOLEAN (what is in this place, all devices of a node together if it is outside).
-
-    Raises
-    ------
-    ValueError
-        As `training_step_time`, or if there are fewer than 14 bytes per parameter.
-
-    References
-    ----------
-    Korthikanti and others: Reducing Activation Recomputation in Large Transformer Models, arXiv 2205.05198 (2022),
-    table 2; Rajbhandari and others: ZeRO, SC (2020), figure 1.
-
-    Examples
-    --------
-    FROM training_memory('gpt_22b', global_batch := 4, micro_batch := 4, tp := 8);
-    """
-    import pyarrow as pa
-
-    from .memory_kernels import COMPONENTS, NODE_CPU, device_bytes
-
-    if not bytes_per_param >= 14:
-        raise ValueError(
-            f"argument bytes_per_param must be at least 14 (2 of weights, 12 of states), got {bytes_per_param}"
-        )
-    run = run_of(
-        {
-            **model_of(model), "global_batch": global_batch, "micro_batch": micro_batch, "tp": tp, "pp": pp, "dp": dp,
-            "chunks": chunks, "schedule": schedule, "recompute": recompute, "seq_parallel": seq_parallel,
-            "zero_stage": zero_stage, "offload": offload,
-        }
-    )  # fmt: skip
-    machine = machine_of(find_cluster(cluster, database), offload)[0]
-    held = np.zeros(len(COMPONENTS))
-    total = device_bytes(run[0], 12.0, bytes_per_param - 14, held)
-    rows = [
-        (name, held[place], "gpu", bool(total <= machine["hbm_bytes"]))
-        for place, name in enumerate(COMPONENTS[:NODE_CPU])
-        if held[place] > 0
-    ]
-    rows.append(("total", total, "gpu", bool(total <= machine["hbm_bytes"])))
-    for place, name in enumerate(COMPONENTS[NODE_CPU:], NODE_CPU):
-        if held[place] > 0:
-            rows.append(("optimizer", held[place], name, _fits_node(held[place], machine, name)))
-    columns = zip(*rows, strict=True)
-    return pa.table(dict(zip(("component", "bytes", "place", "fits"), map(list, columns), strict=True)))
-
-
-def _fits_node(size: float, machine: Any, place: str) -> bool:
-    """Whether all devices of a node can keep so many bytes in its memory or on its drives."""
-    return bool(size * machine["gpus_per_node"] <= machine[f"{place}_bytes"])
 
 
 def _floats(values: Any, default: float, rows: int) -> np.ndarray[Any, Any]:
