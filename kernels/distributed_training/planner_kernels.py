@@ -7,24 +7,44 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from .memory_kernels import AWAY, bytes_away, device_bytes
 from .memory_kernels import COMPONENTS as HELD
-from .memory_kernels import NODE_CPU, NODE_NVME, device_bytes
 from .step_time_kernels import COMPONENTS, step_seconds
+
+#: Bytes of a parameter's gradient and of its optimizer's states.
+_GRADIENT, _STATES = 4.0, 12.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def evaluate(runs: Any, machine: Any, k: Any, gradients: float, limit: float) -> tuple[Any, Any, Any]:
-    """Bytes, seconds and, beyond the limits, missing bytes of each run; seconds are NaN for what does not fit."""
-    size, seconds, missing = np.empty(len(runs)), np.empty(len(runs)), np.empty(len(runs))
-    parts, overlapped, held = np.zeros(len(COMPONENTS)), np.zeros(len(COMPONENTS)), np.zeros(len(HELD))
+def evaluate(runs: Any, machine: Any, k: Any, limit: float) -> tuple[Any, Any, Any, Any]:
+    """What each run takes and holds.
+
+    Parameters
+    ----------
+    runs : of `runs.RUN`.
+    machine, k : the cluster and the constants.
+    limit : bytes that a device may hold.
+
+    Returns
+    -------
+    size : (runs,) bytes of a device.
+    seconds : (runs,) of a step; NaN for what does not fit.
+    away : (runs, 2) bytes that a device keeps in its node's memory, and on its drives.
+    missing : (runs, 3) bytes by which a device, its part of the memory and of the drives are too small.
+    """
+    size, seconds = np.empty(len(runs)), np.empty(len(runs))
+    away, missing = np.zeros((len(runs), 2)), np.zeros((len(runs), 3))
+    room = np.array([machine.cpu_bytes, machine.nvme_bytes]) / machine.gpus_per_node
+    parts, overlapped = np.zeros(len(COMPONENTS)), np.zeros(len(COMPONENTS))
+    held = np.zeros(len(HELD) + len(AWAY))
     for row in range(len(runs)):
-        size[row] = device_bytes(runs[row], 12.0, gradients, held)
-        missing[row] = max(size[row] - limit, 0.0)
-        if held[NODE_CPU] > 0:
-            missing[row] += max(held[NODE_CPU] - machine.cpu_bytes / machine.gpus_per_node, 0.0)
-        if held[NODE_NVME] > 0:
-            missing[row] += max(held[NODE_NVME] - machine.nvme_bytes / machine.gpus_per_node, 0.0)
+        size[row] = device_bytes(runs[row], _STATES, _GRADIENT, held)
+        missing[row, 0] = max(size[row] - limit, 0.0)
+        for place in range(2):
+            away[row, place] = bytes_away(runs[row], held, place + 1)
+            if away[row, place] > 0:
+                missing[row, place + 1] = max(away[row, place] - room[place], 0.0)
         seconds[row] = np.nan
-        if missing[row] == 0:
+        if missing[row].sum() == 0:
             seconds[row] = step_seconds(runs[row], machine, k, parts, overlapped)
-    return size, seconds, missing
+    return size, seconds, away, missing
