@@ -102,8 +102,8 @@ def training_plan(
         where.need("price_per_gpu_hour")
     at_least(1, top_k=top_k)
     search = _search(
-        model, where, gpus, global_batch, seq, memory_limit_gib, schedules, zero_stages, recompute, offload, calibration,
-        allow_cross_node_tp,
+        model, where, gpus, global_batch, seq, memory_limit_gib, schedules, zero_stages, recompute, offload,
+        calibration, allow_cross_node_tp,
     )  # fmt: skip
     return search.best(top_k, objective, mfu_floor)
 

@@ -214,7 +214,8 @@ def check_run(run: Any) -> None:
             )
     if heads % run["kv_heads"]:
         raise ValueError(
-            f"arguments heads and kv_heads: {heads} heads cannot share {int(run['kv_heads'])} kv_heads; expected a divisor"
+            f"arguments heads and kv_heads: {heads} heads cannot share {int(run['kv_heads'])} kv_heads; expected a "
+            "divisor"
         )
     _check_experts(int(run["experts"]), int(run["experts_per_token"]), int(run["ep"]), dp)
     if run["offload_params"] > 0 and run["zero_stage"] < ZERO_STAGES[-1]:

@@ -128,8 +128,8 @@ class Search:
         layers, heads, batch = (int(self.base[0][name]) for name in ("layers", "heads", "global_batch"))
         return (
             f"{self.space.gpus} gpus cannot be split as tp * pp * dp for {heads} heads, {layers} layers and a "
-            f"global_batch of {batch}, with tp up to {self.space.widest}; expected tp to divide the heads, pp the layers "
-            "and dp the batch (training_plan_rejected counts what each rule leaves)"
+            f"global_batch of {batch}, with tp up to {self.space.widest}; expected tp to divide the heads, pp the "
+            "layers and dp the batch (training_plan_rejected counts what each rule leaves)"
         )
 
     def _nothing_fits(self, missing: np.ndarray[Any, Any]) -> str:

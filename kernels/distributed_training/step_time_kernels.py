@@ -13,8 +13,8 @@ from numba import njit
 from .collectives import hierarchical_all_to_all, message, ring_all_gather, ring_all_reduce
 from .size_kernels import layer_activations, stage_parameters
 
-#: Kernels of the forward pass of a layer: matrix products, transposes, softmax, dropout, norms, biases; and with experts
-#: those of the router (product, softmax, choice), four permutations of tokens, and the weighted sum.
+#: Kernels of the forward pass of a layer: matrix products, transposes, softmax, dropout, norms, biases; and those that
+#: experts add: product, softmax and choice of the router, four permutations of tokens, and the weighted sum.
 _KERNELS, _EXPERT_KERNELS = 25, 8
 #: Bytes of a number in half precision, of a gradient as it is exchanged, and of an optimizer's states of a parameter.
 _HALF, _GRADIENT, _STATES = 2, 4, 12
@@ -100,7 +100,7 @@ def group_bandwidth(width: float, stride: float, machine: Any, k: Any) -> Any:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def layer_seconds(run: Any, machine: Any, k: Any) -> tuple[float, float, float, float, float]:
-    """[s] of a layer for a micro-batch: forward, backward, what is computed again; one pass' all-reduces, all-to-alls."""
+    """[s] of a layer for a micro-batch: forward, backward, again; and all-reduces and all-to-alls of one pass."""
     attention = _attention(run, machine, k)
     kernels = _KERNELS if run.experts == 1 else _KERNELS + _EXPERT_KERNELS
     work = attention + _dense(run, machine, k) + kernels * k.kernel_s

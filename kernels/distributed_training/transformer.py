@@ -77,8 +77,8 @@ def transformer_size(
     Raises
     ------
     InvalidInputException
-        If a size is below 1 (``seq`` below 0), ``kv_heads`` come without ``heads`` or are more, or more experts work for
-        a token than there are.
+        If a size is below 1 (``seq`` below 0), ``kv_heads`` come without ``heads`` or are more, or more experts work
+        for a token than there are.
 
     References
     ----------
@@ -137,7 +137,7 @@ def _kv_share(kv_heads: Any, heads: Any, rows: int) -> np.ndarray[Any, Any]:
     return np.where(np.isnan(kv), 1.0, kv / all_heads)
 
 
-@scalar(form="arrow")
+@scalar(form="arrow", nulls=True)
 def transformer_flops(
     batch: int,
     seq: int,
@@ -147,10 +147,10 @@ def transformer_flops(
     recompute: str = "full",
     ffn: int | None = None,
     kv_heads: int | None = None,
-    gated: bool = False,
-    experts: int = 1,
+    gated: bool | None = False,
+    experts: int | None = 1,
     heads: int | None = None,
-    experts_per_token: int = 1,
+    experts_per_token: int | None = 1,
 ) -> TransformerFlops:
     """Count the floating-point operations of a training step of a GPT-like transformer.
 
@@ -166,7 +166,7 @@ def transformer_flops(
     -------
     STRUCT
         ``hardware_flops`` (that devices do, with what is computed again) and ``model_flops`` (that the model needs:
-        MFU counts these) DOUBLE; NULL if an argument is NULL.
+        MFU counts these) DOUBLE; NULL if one of the first six arguments is NULL.
 
     Raises
     ------
@@ -188,18 +188,19 @@ def transformer_flops(
     given = (batch, seq, layers, hidden, vocab)
     sizes = {name: _floats(each, np.nan, rows) for name, each in zip(names, given, strict=True)}
     width, networks, working = (_floats(*each, rows) for each in ((ffn, np.nan), (experts, 1), (experts_per_token, 1)))
-    at_least(1, **sizes, ffn=width[~np.isnan(width)])
+    at_least(1, **{name: each[~np.isnan(each)] for name, each in {**sizes, "ffn": width}.items()})
     _check_experts(networks, working)
     ways = [recompute] if isinstance(recompute, str) else recompute.to_pylist()
     for way in ways:
-        if way not in RECOMPUTE:
+        if way is not None and way not in RECOMPUTE:
             raise ValueError(f"argument recompute is {way!r}; expected one of {', '.join(RECOMPUTE)}")
     run = _dense(sizes) | {
         "ffn": np.where(np.isnan(width), 4 * sizes["hidden"], width), "gated": _floats(gated, 0, rows),
         "kv_heads": _kv_share(kv_heads, heads, rows), "experts": networks, "experts_per_token": working,
     }  # fmt: skip
-    model = model_flops(run)
-    again = recomputed_flops({**run, "recompute": np.array([RECOMPUTE.index(way) for way in ways])})
+    again = np.array([np.nan if way is None else RECOMPUTE.index(way) for way in ways])
+    model = np.where(np.isnan(again), np.nan, model_flops(run))
+    again = recomputed_flops({**run, "recompute": again})
     return _struct({"hardware_flops": model + again, "model_flops": model})  # type: ignore[no-any-return]
 
 

@@ -8,11 +8,11 @@ import pytest
 
 import ironlake  # noqa: F401 - the functions
 from ironlake.kernels.distributed_training import simulated_step
-from ironlake.kernels.distributed_training.candidates import candidates
+from ironlake.kernels.distributed_training.candidates import Space, candidates
 from ironlake.kernels.distributed_training.clusters import find_cluster
 from ironlake.kernels.distributed_training.constants import constants_of
-from ironlake.kernels.distributed_training.planner import _Plans
 from ironlake.kernels.distributed_training.runs import machine_of, run_of
+from ironlake.kernels.distributed_training.search import Plans
 from ironlake.kernels.distributed_training.step_time_kernels import predict
 
 SMALL = "{'layers': 8, 'hidden': 1024, 'heads': 16}"
@@ -25,20 +25,23 @@ def plans(arguments, columns="*"):
 
 def test_all_ways_are_tried():
     """The enumeration against all numbers there are."""
-    base = run_of({"layers": 4, "hidden": 64, "heads": 4, "global_batch": 12})[0]
-    found = candidates(base, 8, 2, (0, 1, 3), (0, 1), (2,), (0,))
-    names = ("tp", "pp", "dp", "micro_batch", "chunks", "schedule", "zero_stage", "seq_parallel")
+    model = {"layers": 4, "hidden": 64, "heads": 4, "global_batch": 12, "experts": 6, "experts_per_token": 2}
+    found, rules = candidates(run_of(model)[0], Space(8, 2, (0, 1, 3), (0, 1), (2,), (0,)))
+    names = ("tp", "pp", "dp", "ep", "micro_batch", "chunks", "schedule", "zero_stage", "seq_parallel")
     expected = set()
-    for tp, pp, dp, b, v in itertools.product((1, 2), range(1, 9), range(1, 9), range(1, 13), range(1, 5)):
+    ranges = ((1, 2), range(1, 9), range(1, 9), range(1, 9), range(1, 13), range(1, 5))
+    for tp, pp, dp, ep, b, v in itertools.product(*ranges):
+        if tp * pp * dp != 8:
+            continue
         for schedule, zero, seq in itertools.product(("1f1b", "interleaved_1f1b", "chimera"), (0, 1), (False, True)):
             useless = (zero and dp == 1) or (seq and tp == 1) or (pp == 1 and schedule != "1f1b")
-            if tp * pp * dp != 8 or useless or (schedule == "interleaved_1f1b" and v == 1):
+            if useless or (schedule == "interleaved_1f1b" and v == 1):
                 continue
             try:
                 run = run_of(
                     {
-                        "layers": 4, "hidden": 64, "heads": 4, "global_batch": 12, "tp": tp, "pp": pp, "dp": dp,
-                        "micro_batch": b, "chunks": v, "schedule": schedule, "zero_stage": zero, "seq_parallel": seq,
+                        **model, "tp": tp, "pp": pp, "dp": dp, "ep": ep, "micro_batch": b, "chunks": v,
+                        "schedule": schedule, "zero_stage": zero, "seq_parallel": seq,
                     }
                 )  # fmt: skip
             except ValueError:
@@ -46,24 +49,46 @@ def test_all_ways_are_tried():
             expected.add(tuple(run[0][list(names)]))
     assert len(found) == len(expected)
     assert {tuple(row) for row in found[list(names)]} == expected
+    assert [rule.remaining for rule in rules if rule.counted == "splits"] == [7, 7, 6, 5]  # pp 8 and dp 8 do not divide
+    assert rules[-1].remaining == len({tuple(row)[:7] for row in found[list(names)]})
+
+
+def test_all_ways_to_save_memory_are_tried():
+    base = run_of({"layers": 4, "hidden": 64, "heads": 4, "global_batch": 4})[0]
+    found, _ = candidates(base, Space(4, 1, (0,), (0, 1, 3), (0, 2), (0, 1, 2)))
+    names = ["recompute", "zero_stage", "offload", "offload_params", "offload_activations"]
+    sharded = {tuple(row) for row in found[found["dp"] == 4][names]}
+    places = set(itertools.product((0, 1, 2), repeat=3))
+    nearer = {place for place in places if place[1] <= place[0]}  # parameters move more often than states
+    expected = {(way, 3, *place) for way in (0, 2) for place in nearer}
+    expected |= {(way, stage, *place) for way in (0, 2) for stage in (0, 1) for place in nearer if place[1] == 0}
+    assert sharded == expected
 
 
 def test_the_best_plan_is_the_fastest_that_fits():
-    rows = plans(f"{SMALL}, 'selene_a100', 16, 32, 2048, top_k := 2000, schedules := ['1f1b'], offload := ['none']")
+    options = "top_k := 2000, schedules := ['1f1b'], offload := ['none', 'cpu'], zero_stages := [0, 3]"
+    rows = plans(f"{SMALL}, 'selene_a100', 16, 32, 2048, {options}")
     assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
     assert all(row["tp"] * row["pp"] * row["dp"] == 16 and row["memory_gib"] <= 80 for row in rows)
     head = [row["step_time_s"] for row in rows[:32]]
     assert head == sorted(head)
-    for row in rows[:2]:
+    places = {(row["offload"], row["offload_params"], row["offload_activations"]) for row in rows}
+    assert len(places) == 6
+    for row in [*rows[:2], next(row for row in rows if row["offload_params"] == "cpu")]:
         arguments = (
             f"{SMALL}, global_batch := 32, micro_batch := {row['micro_batch']}, tp := {row['tp']}, pp := {row['pp']}, "
             f"dp := {row['dp']}, zero_stage := {row['zero_stage']}, recompute := '{row['recompute']}', "
-            f"seq_parallel := {row['seq_parallel']}"
+            f"seq_parallel := {row['seq_parallel']}, offload := '{row['offload']}', "
+            f"offload_params := '{row['offload_params']}', offload_activations := '{row['offload_activations']}'"
         )
         [(seconds,)] = duckdb.sql(f"SELECT sum(seconds) FROM training_step_time({arguments})").fetchall()
-        [(size,)] = duckdb.sql(f"SELECT max(bytes) FROM training_memory({arguments})").fetchall()
+        [(size, away)] = duckdb.sql(
+            "SELECT max(bytes) FILTER (place = 'gpu'), coalesce(sum(bytes) FILTER (place = 'cpu'), 0) "
+            f"FROM training_memory({arguments})"
+        ).fetchall()
         assert row["step_time_s"] == pytest.approx(seconds, rel=0.05)
         assert row["memory_gib"] == pytest.approx(size / 2**30)
+        assert row["cpu_gib"] == pytest.approx(8 * away / 2**30)
         assert row["tokens_per_s"] == pytest.approx(32 * 2048 / row["step_time_s"])
         assert row["tflops_per_gpu"] / 312 >= 0.999 * row["mfu"]  # with what is computed again
         assert row["cost_per_mtoken"] is None
@@ -108,7 +133,41 @@ def test_pareto():
         not any((b <= size[i] and s <= seconds[i]) and (b < size[i] or s < seconds[i]) for b, s in zip(size, seconds, strict=True))
         for i in range(60)
     ]  # fmt: skip
-    assert _Plans(None, size, seconds).pareto().tolist() == expected
+    assert Plans(None, size, seconds, None).pareto().tolist() == expected
+
+
+def test_experts_are_shared_by_replicas():
+    """Mixtral on 16 devices of 80 GiB: 46.7 B parameters do not fit any of them whole."""
+    rows = plans("'mixtral_8x7b', 'selene_a100', 16, 64, 2048, offload := ['none'], zero_stages := [1], top_k := 500")
+    assert all(row["dp"] % row["ep"] == 0 and 8 % row["ep"] == 0 for row in rows)
+    assert all(row["ep"] > 1 for row in rows if row["tp"] * row["pp"] == 1)
+    assert {row["ep"] for row in rows} == {1, 2, 4, 8}
+    active, params = 12.88e9, 46.7e9
+    best = rows[0]
+    computed = best["mfu"] * 16 * 312e12 * best["step_time_s"] / (64 * 2048)
+    assert 6 * active < computed < 6.6 * active < 6 * params  # and attention, whose work grows with the sequence
+
+
+def test_rules_tell_what_they_reject():
+    def rules(arguments):
+        return duckdb.sql(f"FROM training_plan_rejected({arguments})").fetchall()
+
+    found = rules(f"{SMALL}, 'selene_a100', 48, 96, 2048, memory_limit_gib := 4, mfu_floor := 0.1")
+    assert [counted for _, counted, *_ in found] == ["splits"] * 4 + ["pipelines"] * 2 + ["plans"] * 4
+    by_rule = {rule: (rejected, remaining) for rule, _, rejected, remaining in found}
+    splits = [
+        (tp, pp, 48 // tp // pp) for tp in range(1, 49) if 48 % tp == 0 for pp in range(1, 49) if 48 // tp % pp == 0
+    ]
+    narrow = [each for each in splits if each[0] <= 8]
+    even = [each for each in narrow if 16 % each[0] == 0]
+    assert by_rule["tp stays inside a node"] == (len(splits) - len(narrow), len(narrow))
+    assert by_rule["tp divides heads and kv_heads"] == (len(narrow) - len(even), len(even))
+    for (_, counted, _, before), (_, following, rejected, left) in itertools.pairwise(found):
+        assert counted != following or before == rejected + left
+    assert by_rule["memory of a device"][0] > 0
+    plan = f"{SMALL}, 'selene_a100', 48, 96, 2048, memory_limit_gib := 4, mfu_floor := 0.1, top_k := 1000000"
+    assert len(plans(plan)) == by_rule["mfu_floor"][1]
+    assert rules("'gpt_1t', 'selene_a100', 8, 8, 2048")[-1][3] == 0
 
 
 @pytest.mark.parametrize(
@@ -142,7 +201,15 @@ def test_a_long_pipeline_repeats_itself(monkeypatch, schedule, pp, chunks):
             "'gpt_13b', 'selene_a100', 4, 32, 2048, offload := ['none'], memory_limit_gib := 40",
             "none of .* fits into 40 GiB .* shortfall is .* tp 4, .* which offload 'cpu' would fix",
         ),
-        ("'gpt_1t', 'selene_a100', 8, 8, 2048", "which more gpus or a smaller global_batch would fix"),
+        (
+            "'gpt_13b', 'selene_a100', 4, 32, 2048, offload := ['none'], zero_stages := [0], recompute := ['none'], memory_limit_gib := 20",
+            "misses 45.3 GiB of the memory of a device, which offload 'cpu' and offload_activations 'cpu' would fix",
+        ),
+        ("'gpt_1t', 'selene_a100', 8, 8, 2048", "which 64 gpus would fix"),
+        (
+            "'gpt_1t', 'selene_a100', 1, 1, 2048, memory_limit_gib := 1",
+            "which more gpus or a smaller global_batch would",
+        ),
     ],
 )
 def test_wrong_arguments(arguments, told):

@@ -89,6 +89,52 @@ def test_offloading_and_sharding_cost_time():
     assert schedules["chimera"] < schedules["1f1b"]
 
 
+MOE = "{'layers': 16, 'hidden': 2048, 'heads': 16, 'experts': 8, 'experts_per_token': 2}"
+
+
+def parts(arguments):
+    rows = duckdb.sql(f"SELECT component, seconds, overlapped FROM training_step_time({arguments})").fetchall()
+    return {component: (seconds, overlapped) for component, seconds, overlapped in rows}
+
+
+def test_tokens_go_to_their_experts_and_back():
+    """Two exchanges in each of the forward pass, what is computed again, and the backward pass; by links of a node."""
+    options = "global_batch := 64, micro_batch := 2, tp := 2, dp := 4"
+    constants = "calibration := {'intra_efficiency': 1, 'latency_factor': 1}"
+    [near, far] = [parts(f"{MOE}, {options}, ep := {ep}, {constants}") for ep in (4, 1)]
+    size = 2 * 2 * 2048 * 2048 * 2 / 2  # of 2 copies, by 2 tensor-parallel devices
+    once = size * 3 / 4 / 300e9 + 5e-6
+    assert near["expert_parallel"][0] == pytest.approx(8 * 16 * 3 * 2 * once)
+    assert "expert_parallel" not in far
+    across = parts(f"{MOE}, global_batch := 64, micro_batch := 1, dp := 16, ep := 8, {constants}")
+    within = parts(f"{MOE}, global_batch := 64, micro_batch := 1, dp := 16, ep := 4, {constants}")
+    assert across["expert_parallel"][0] > within["expert_parallel"][0]
+    assert far["data_parallel"][0] > near["data_parallel"][0]  # an expert has fewer replicas
+    assert far["optimizer"][0] > near["optimizer"][0]
+
+
+def test_compute_is_that_of_active_experts():
+    """Of two of eight experts, about that of a network twice as wide; not that of all."""
+    options = "global_batch := 64, micro_batch := 4, dp := 8"
+    wide, chosen, whole = (
+        parts(f"{{'layers': 16, 'hidden': 2048, 'heads': 16, {rest}}}, {options}")["compute"][0]
+        for rest in ("'ffn': 16384", "'experts': 8, 'experts_per_token': 2", "'experts': 8, 'experts_per_token': 8")
+    )
+    assert wide < chosen < 1.15 * wide
+    assert whole > 2 * chosen
+
+
+def test_activations_move_while_devices_compute():
+    base = f"{GPT}, global_batch := 64, dp := 8, recompute := 'none'"
+    near, far = parts(base), parts(f"{base}, offload_activations := 'cpu'")
+    one = 32 * 2048 * 3840 * (34 + 5 * 32 * 2048 / 3840)
+    moved = 8 * 2 * one / 12.5e9  # out and back, over the link to the CPU
+    assert far["offload"][0] + far["offload"][1] == pytest.approx(moved)
+    assert far["offload"][1] == pytest.approx(min(moved, near["compute"][0]))
+    less = parts(f"{GPT}, global_batch := 64, dp := 8, offload_activations := 'nvme'")
+    assert less["offload"] == (0, pytest.approx(8 * 2 * 32 * 2 * 2048 * 3840 / 3.1e9))
+
+
 @pytest.mark.filterwarnings("error")
 def test_zero_3_in_a_pipeline_warns():
     with pytest.raises(duckdb.Error, match="gathers the parameters again"):
@@ -112,6 +158,10 @@ def test_zero_3_in_a_pipeline_warns():
         ("recompute := 'all'", "recompute is 'all'; expected one of none, selective, full"),
         ("dp := 0", "argument dp must be a whole number of at least 1, got 0"),
         ("offload := 'nvme', cluster := 'piz_daint_p100'", "has no nvme_gib; fill it in a table"),
+        ("ep := 2, dp := 2", "ep is 2; expected a divisor of both dp 2 and experts 1: 1"),
+        ("offload_params := 'cpu'", "offload_params is 'cpu' with zero_stage 0; expected zero_stage 3"),
+        ("offload_activations := 'disk'", "offload_activations is 'disk'; expected one of none, cpu, nvme"),
+        ("offload_activations := 'cpu', cluster := 'vtrain_a100'", "has no cpu_gib; fill it in a table"),
         ("calibration := {'gemm_efficiency': 1.5}", "gemm_efficiency must be between 0.4 and 0.95, got 1.5"),
         ("calibration := {'gemm_eficiency': 0.5}", "did you mean 'gemm_efficiency'"),
         ("calibration := {'step_s': '8'}", "step_s must be a number, got '8'"),
@@ -140,6 +190,12 @@ def test_a_cluster_needs_bandwidth():
         ("{'layers': 2, 'hidden': '8', 'heads': 1}", "model.hidden is the text '8'; expected a number"),
         ("{'layers': 2, 'hidden': 8, 'head': 1}", "argument model has 'head'; did you mean 'heads'"),
         ("7", "argument model must be a name or a STRUCT"),
+        ("{'layers': 2, 'hidden': 8, 'heads': 4, 'kv_heads': 3}", "4 heads cannot share 3 kv_heads"),
+        (
+            "{'layers': 2, 'hidden': 8, 'heads': 1, 'experts_per_token': 2}",
+            "experts_per_token is 2; expected at most the 1",
+        ),
+        ("{'layers': 2, 'hidden': 8, 'heads': 1, 'gated': 1}", "argument model.gated must be true or false, got 1"),
     ],
 )
 def test_wrong_models(model, told):

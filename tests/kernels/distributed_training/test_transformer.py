@@ -1,4 +1,4 @@
-"""The size, the FLOPs, the days and the memory of a transformer."""
+"""The size, the FLOPs and the days of a transformer."""
 
 import duckdb
 import pytest
@@ -9,11 +9,6 @@ import ironlake  # noqa: F401 - the functions
 def value(expression):
     [(found,)] = duckdb.sql(f"SELECT {expression}").fetchall()
     return found
-
-
-def memory(arguments):
-    rows = duckdb.sql(f"SELECT component, bytes, place FROM training_memory({arguments})").fetchall()
-    return {(component, place): size for component, size, place in rows}
 
 
 def test_parameters_are_those_of_the_matrices():
@@ -35,6 +30,21 @@ def test_parameters_with_groups_of_heads_gates_and_experts():
     assert found["params"] == 2 * (attention + 4 * network + 4 * h + 4 * h) + 16 * h
     assert found["params_active"] == 2 * (attention + network + 4 * h + 4 * h) + 16 * h
     assert value("transformer_size(NULL, 64)") is None
+    assert value("transformer_size(64, NULL)") is None
+
+
+def test_mixtral_8x7b():
+    """46.7 B parameters of which 12.9 B work for a token: without biases, positions and shared embeddings."""
+    attention, expert, router, norms = 2 * 4096**2 + 2 * 4096 * 1024, 3 * 4096 * 14336, 8 * 4096, 2 * 4096
+    size = value("transformer_size(32, 4096, 32000, 0, 14336, 8, true, 8, 32, 2, false, false)")
+    assert size["params"] == 32 * (attention + 8 * expert + router + norms) + 2 * 32000 * 4096
+    assert size["params_active"] == 32 * (attention + 2 * expert + router + norms) + 2 * 32000 * 4096
+    assert size["params_embedding"] == 2 * 32000 * 4096
+    assert (round(size["params"] / 1e9, 1), round(size["params_active"] / 1e9, 1)) == (46.7, 12.9)
+    flops = value("transformer_flops(8, 4096, 32, 4096, 32000, 'full', 14336, 8, true, 8, 32, 2)")
+    layer = 2 * (attention + 2 * expert + router) + 4 * 4096 * 4096
+    assert flops["model_flops"] == 3 * 8 * 4096 * (32 * layer + 2 * 4096 * 32000)
+    assert flops["hardware_flops"] == flops["model_flops"] + 8 * 4096 * 32 * layer
 
 
 def test_flops_count_what_is_computed_again():
@@ -45,6 +55,8 @@ def test_flops_count_what_is_computed_again():
     assert selective["hardware_flops"] - none["hardware_flops"] == pytest.approx(4 * 8 * 2048**2 * 1024 * 24)
     forward = 8 * 24 * (24 * 2048 * 1024**2 + 4 * 2048**2 * 1024)
     assert full["hardware_flops"] - none["hardware_flops"] == pytest.approx(forward)
+    nulls = [value(f"transformer_flops({each})") for each in ("NULL, 8, 2, 64, 10", "1, 8, 2, 64, 10, NULL")]
+    assert nulls == [None, None]
     assert none["model_flops"] == pytest.approx(3 * forward + 6 * 8 * 2048 * 1024 * 51200)
 
 
@@ -61,6 +73,14 @@ def test_days():
         ("transformer_size(0, 8)", "argument layers must be at least 1, got 0"),
         ("transformer_size(2, 8, 10, 6, 32, 4)", "argument kv_heads must be between 1 and heads"),
         ("transformer_flops(8, 2048, 24, 1024, 51200, 'some')", "'some'; expected one of none, selective, full"),
+        (
+            "transformer_size(2, 8, 10, 6, 32, NULL, true, 2, 1, 3)",
+            "experts_per_token is 3; expected at most the 2 experts",
+        ),
+        (
+            "transformer_flops(8, 2048, 24, 1024, 51200, 'full', NULL, NULL, false, 1, NULL, 2)",
+            "experts_per_token is 2",
+        ),
         ("training_days(1e9, 1e9, 0, 1e12)", "argument gpus must be above 0, got 0"),
         ("training_days(1e9, 1e9, 8, 1e12, true)", "exact is true, but layers or hidden are missing"),
     ],
@@ -68,39 +88,3 @@ def test_days():
 def test_wrong_arguments(expression, told):
     with pytest.raises(duckdb.Error, match=told):
         value(expression)
-
-
-MODEL = "{'layers': 8, 'hidden': 1024, 'heads': 16}"
-PARAMETERS = 8 * (12 * 1024**2 + 13 * 1024) + (51200 + 2048) * 1024
-
-
-@pytest.mark.parametrize(
-    ("stage", "weights", "gradients", "states"), [(0, 2, 4, 12), (1, 2, 4, 12 / 4), (2, 2, 1, 3), (3, 0.5, 1, 3)]
-)
-def test_zero_shards_states_then_gradients_then_parameters(stage, weights, gradients, states):
-    held = memory(f"{MODEL}, global_batch := 4, dp := 4, zero_stage := {stage}")
-    gathered = 4 * max(12 * 1024**2 + 13 * 1024, 51200 * 1024) if stage == 3 else 0
-    assert held["weights", "gpu"] == pytest.approx(weights * PARAMETERS + gathered)
-    assert held["gradients", "gpu"] == pytest.approx(gradients * PARAMETERS)
-    assert held["optimizer", "gpu"] == pytest.approx(states * PARAMETERS)
-
-
-def test_offloaded_states_are_elsewhere():
-    held = memory(f"{MODEL}, offload := 'nvme', bytes_per_param := 16")
-    assert held["optimizer", "nvme"] == 12 * PARAMETERS
-    assert ("optimizer", "gpu") not in held
-    assert held["gradients", "gpu"] == 2 * PARAMETERS
-
-
-def test_activations_in_flight():
-    one = memory(f"{MODEL}, recompute := 'none'")["activations", "gpu"]
-    assert one == 8 * 2048 * 1024 * (34 + 5 * 16 * 2048 / 1024)
-    options = "recompute := 'none', pp := 4, global_batch := 8"
-    assert memory(f"{MODEL}, {options}")["activations", "gpu"] == one
-    assert memory(f"{MODEL}, {options}, schedule := 'gpipe'")["activations", "gpu"] == 2 * one
-    interleaved = memory(f"{MODEL}, {options}, chunks := 2")["activations", "gpu"]
-    assert interleaved == pytest.approx(one * (1 + 3 / 8))
-    chimera = memory(f"{MODEL}, {options}, schedule := 'chimera'")
-    assert chimera["weights", "gpu"] == 2 * memory(f"{MODEL}, {options}")["weights", "gpu"]
-    with pytest.raises(duckdb.Error, match="argument bytes_per_param must be at least 14"):
-        memory(f"{MODEL}, bytes_per_param := 8")
