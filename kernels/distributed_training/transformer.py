@@ -187,7 +187,8 @@ def transformer_flops(
     names = ("global_batch", "seq", "layers", "hidden", "vocab")
     given = (batch, seq, layers, hidden, vocab)
     sizes = {name: _floats(each, np.nan, rows) for name, each in zip(names, given, strict=True)}
-    width, networks, working = (_floats(*each, rows) for each in ((ffn, np.nan), (experts, 1), (experts_per_token, 1)))
+    width = _floats(ffn, np.nan, rows)
+    networks, working = (_floats(each, 1, rows) for each in (experts, experts_per_token))
     at_least(1, **{name: each[~np.isnan(each)] for name, each in {**sizes, "ffn": width}.items()})
     _check_experts(networks, working)
     ways = [recompute] if isinstance(recompute, str) else recompute.to_pylist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -109,11 +110,16 @@ def dlrm_tables(config: Literal["mlperf"] = "mlperf") -> pa.Table:
     """
     import pyarrow as pa
 
-    with _FILE.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["config"] == config]
+    rows = [row for row in _published() if row["config"] == config]
     types = (pa.string(), pa.int64(), pa.int32(), pa.float64(), pa.int64())
     columns = {
         name: pa.array([row[name] for row in rows], pa.string()).cast(type_)
         for name, type_ in zip(_COLUMNS, types, strict=True)
     }
     return pa.table(columns)
+
+
+@functools.cache
+def _published() -> list[dict[str, str]]:
+    with _FILE.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
