@@ -48,9 +48,37 @@ def test_costs_of_communication():
     assert cost(f"{MLPERF}, 65536, 16")["forward_all_to_all"][2] > found["forward_all_to_all"][2]
 
 
+@pytest.mark.parametrize(("mode", "every"), [("parameter_server", 1), ("easgd", 10)])
+def test_trainers_are_as_fast_as_they_or_their_servers_are(mode, every):
+    """Throughput is that of all trainers until the servers receive no more; a gradient misses those of the others."""
+    params = network_params([13, 512, 256, 128]) + network_params([479, 1024, 1024, 512, 256, 1])
+    sums = 512 * 26 * 128 * 4  # of a trainer's 512 samples
+    seen = {}
+    for devices in (1, 8, 16, 64):
+        found = cost(
+            f"{MLPERF}, {512 * devices}, {devices}, mode := '{mode}', servers := 4, server_gbps := 100, period := 10"
+        )
+        sent = sums + 512 * 26 * 8 + 4 * params / every
+        assert found["push"][1] == pytest.approx(sent)
+        assert found["pull"][1:] == pytest.approx((sums + 4 * params / every, (sums + 4 * params / every) / 25e9))
+        assert found["servers"][1:] == pytest.approx((devices * sent, devices * sent / (4 * 100e9)))
+        own = sum(found[name][2] for name in ("bottom_mlp", "interaction", "top_mlp", "push", "pull"))
+        assert found["step"][2] == pytest.approx(max(own, devices * sent / 400e9))
+        seen[devices] = 512 * devices / found["step"][2]
+    assert seen[8] == pytest.approx(8 * seen[1])
+    assert seen[64] == pytest.approx(512 * 400e9 / sent)
+    query = (
+        f"SELECT staleness FROM dlrm_cost({MLPERF}, 8192, 16, mode := '{mode}', period := 10) WHERE component = 'step'"
+    )
+    assert duckdb.sql(query).fetchall() == [(15 * every,)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (f"{MLPERF}, 64, 8, mode := 'easgd', period := 0", "argument period must be at least 1, got 0"),
+        (f"{MLPERF}, 64, 8, mode := 'easgd', server_gbps := 0", "argument server_gbps must be above 0, got 0"),
+        (f"{MLPERF}, 64, 8, mode := 'hogwild'", "argument 'mode' is 'hogwild'"),
         (f"{MLPERF}, 0, 8", "argument batch must be at least 1, got 0"),
         (f"{MLPERF}, 64, 12", "argument devices is 12; expected full nodes of 8"),
         (
