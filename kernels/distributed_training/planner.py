@@ -20,6 +20,7 @@ from .candidates import Space
 from .checks import at_least
 from .clusters import Cluster, find_cluster
 from .constants import constants_of
+from .recommendation.plans import recommender_plans, recommender_table
 from .runs import OFFLOAD, RECOMPUTE, SCHEDULES, ZERO_STAGES, model_of
 from .search import Search, places_of, rules_table
 
@@ -45,6 +46,7 @@ def training_plan(
     calibration: ANY = None,
     mfu_floor: float = 0,
     allow_cross_node_tp: bool = False,
+    embedding_tables: str | None = None,
 ) -> pa.Table:
     """Find the best ways to train a model on a cluster.
 
@@ -66,6 +68,9 @@ def training_plan(
     calibration : what `training_model_fit` gives, or a STRUCT of some constants; the shipped ones by default.
     mfu_floor : the least ``mfu``.
     allow_cross_node_tp : whether tensor parallelism may leave the node, which is slow.
+    embedding_tables : of a recommendation model: a relation, or a query, as for `embedding_shard_plan`. Its ``model``
+        is a STRUCT of ``bottom_mlp``, ``top_mlp`` and ``interaction`` as for `dlrm_cost`, ``global_batch`` counts
+        samples, ``seq`` is 1, and ``offload`` tells where tables may be beside the devices, of ``none`` and ``cpu``.
 
     Returns
     -------
@@ -79,7 +84,12 @@ def training_plan(
         beside compute that takes most of the step, from 10 % on: ``tp_comm``, ``ep_comm``, ``pp_bubble``, ``dp_comm``,
         ``offload_bw``, ``memory`` for what is computed again for lack of it; else ``compute``), ``pareto`` BOOLEAN (no
         plan is better in both time and memory), ``cost_per_mtoken`` DOUBLE (of a million tokens, in the currency of the
-        cluster's price; NULL without one).
+        cluster's price; NULL without one), ``placement`` VARCHAR, ``embedding_gib``, ``embedding_s`` DOUBLE.
+
+        The last three are NULL but for recommendation models. Their plans differ in ``placement``: how tables may be
+        cut, ``any`` or one of the kinds of `embedding_shard_plan`, which tells the shards. ``embedding_gib`` is what
+        the fullest device holds of tables, ``embedding_s`` what the lookups, updates and exchanges of the slowest one
+        take; ``limiting`` can be ``lookups`` or ``all_to_all``.
 
     Raises
     ------
@@ -96,11 +106,25 @@ def training_plan(
     --------
     SELECT tp, pp, dp, micro_batch, recompute, step_time_s, mfu, limiting
     FROM training_plan('gpt_13b', 'selene_a100', 64, 512, 2048, top_k := 3);
+    SELECT placement, offload, step_time_s, memory_gib, embedding_gib, embedding_s, limiting
+    FROM training_plan({'bottom_mlp': [13, 512, 256, 128], 'top_mlp': [1024, 1024, 512, 256, 1]}, 'selene_a100', 8,
+        65536, 1, embedding_tables := 'FROM dlrm_tables()');
     """
     where = find_cluster(cluster, database)
     if objective == "cost":
         where.need("price_per_gpu_hour")
     at_least(1, top_k=top_k)
+    if embedding_tables is not None:
+        given = {"schedules": schedules, "zero_stages": zero_stages, "recompute": recompute, "calibration": calibration}
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(f"argument {name} is for transformers; a model with embedding_tables has none")
+        at_least(1, gpus=gpus, global_batch=global_batch, seq=seq)
+        places = [OFFLOAD[each] for each in _chosen("offload", offload or places_of(where)[:2], OFFLOAD[:2])]
+        plans = recommender_plans(
+            model, where, gpus, global_batch, memory_limit_gib, places, embedding_tables, database
+        )
+        return recommender_table(plans, where, gpus, global_batch, seq, top_k, objective, mfu_floor)
     search = _search(
         model, where, gpus, global_batch, seq, memory_limit_gib, schedules, zero_stages, recompute, offload,
         calibration, allow_cross_node_tp,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SIMULATED = 32
 GIB = 2.0**30
 #: A component limits a plan from this share of its step on.
-_LIMITING = 0.1
+LIMITING = 0.1
 #: What limits a plan, by the components of its step that it adds.
 _LIMITS = {
     "tp_comm": ("tensor_parallel",),
@@ -218,8 +218,11 @@ class Search:
             "nvme_gib": nvme,
             "bubble_ratio": bubbles,
             "limiting": limiting,
-            "pareto": plans.pareto()[rows],
+            "pareto": pareto(plans.size, plans.seconds)[rows],
             "cost_per_mtoken": pa.array(cost_per_mtoken(self.cluster, gpus, seconds / tokens), pa.float64()),
+            "placement": pa.nulls(len(rows), pa.string()),
+            "embedding_gib": pa.nulls(len(rows), pa.float64()),
+            "embedding_s": pa.nulls(len(rows), pa.float64()),
         }
 
 
@@ -273,17 +276,18 @@ class Plans:
         found, _ = components(runs, np.repeat(machine[None], len(runs)), np.repeat(constants[None], len(runs)))
         seconds = dict(zip(COMPONENTS, found.T, strict=True))
         shares = np.array([sum(seconds[name] for name in names) for names in _LIMITS.values()]) / found.sum(axis=1)
-        told = np.where(shares.max(axis=0) >= _LIMITING, np.array(list(_LIMITS))[shares.argmax(axis=0)], "compute")
+        told = np.where(shares.max(axis=0) >= LIMITING, np.array(list(_LIMITS))[shares.argmax(axis=0)], "compute")
         return seconds["pipeline_bubble"] / sum(seconds[name] for name in _PIPELINE), told.tolist()
 
-    def pareto(self) -> np.ndarray[Any, Any]:
-        """Which plans none beats in one of time and memory, and equals in the other."""
-        order = np.lexsort((self.size, self.seconds))
-        size, seconds = self.size[order], self.seconds[order]
-        least = np.minimum.accumulate(size)
-        faster = np.searchsorted(seconds, seconds, "left")  # plans that are faster
-        first = size[faster]  # the smallest of those that are as fast
-        before = np.where(faster > 0, least[np.maximum(faster - 1, 0)], np.inf)
-        best = np.zeros(len(order), bool)
-        best[order] = (size == first) & (size < before)
-        return best
+
+def pareto(size: np.ndarray[Any, Any], seconds: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Which plans none beats in one of time and memory, and equals in the other."""
+    order = np.lexsort((size, seconds))
+    size, seconds = size[order], seconds[order]
+    least = np.minimum.accumulate(size)
+    faster = np.searchsorted(seconds, seconds, "left")  # plans that are faster
+    first = size[faster]  # the smallest of those that are as fast
+    before = np.where(faster > 0, least[np.maximum(faster - 1, 0)], np.inf)
+    best = np.zeros(len(order), bool)
+    best[order] = (size == first) & (size < before)
+    return best

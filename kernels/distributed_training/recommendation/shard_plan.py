@@ -83,7 +83,7 @@ def embedding_shard_plan(
     """
     import pyarrow as pa
 
-    problem = _Problem.of(
+    problem = Problem.of(
         tables, devices, batch, devices_per_node, hbm_gib, ddr_gib, kinds, cost_model, time_limit_s, cluster, database
     )
     found, shards = problem.solve(), _Rows()
@@ -145,13 +145,11 @@ def embedding_shard_summary(
     """
     import pyarrow as pa
 
-    problem = _Problem.of(
+    problem = Problem.of(
         tables, devices, batch, devices_per_node, hbm_gib, ddr_gib, kinds, cost_model, time_limit_s, cluster, database
     )
     found = problem.solve()
-    near = ~problem.far[found.shards[:, 0]]
-    held = np.bincount(found.devices[near], problem.bytes_of(found.shards)[near], devices)
-    held += problem.bytes_of_tables()[found.copied].sum()
+    held, _ = problem.held(found)
     numbers = {
         "max_device_ms": found.load.max(),
         "mean_device_ms": found.load.mean(),
@@ -166,7 +164,7 @@ def embedding_shard_summary(
 
 
 @dataclass(frozen=True)
-class _Problem:
+class Problem:
     """What a call asks."""
 
     tables: EmbeddingTables
@@ -192,7 +190,7 @@ class _Problem:
         time_limit_s: float,
         cluster: str,
         database: Database,
-    ) -> _Problem:
+    ) -> Problem:
         """The problem of a call's arguments."""
         at_least(1, devices=devices, batch=batch, devices_per_node=per_node)
         at_least(0, ddr_gib=ddr_gib)
@@ -220,6 +218,7 @@ class _Problem:
         return cls(tables, costs, devices, per_node, memory, far, list(kinds or KINDS), time_limit_s)
 
     def solve(self) -> Plan:
+        """Find a plan."""
         return plan(
             self.tables, self.costs, self.devices, self.per_node, self.memory, self.far, self.kinds, self.time_limit_s
         )
@@ -230,9 +229,19 @@ class _Problem:
         width = (shards[:, 4] - shards[:, 3]) * self.tables.number_bytes[table]
         return (shards[:, 2] - shards[:, 1]) * (width + ROW_STATE_BYTES)
 
-    def bytes_of_tables(self) -> Any:
-        """Bytes of each table, with what the optimizer keeps."""
-        return self.tables.bytes + ROW_STATE_BYTES * self.tables.rows
+    def held(self, found: Plan) -> tuple[Any, Any]:
+        """Bytes of each device in its own memory, and in its part of the CPU's."""
+        far, sizes = self.far[found.shards[:, 0]], self.bytes_of(found.shards)
+        near, away = (np.bincount(found.devices[each], sizes[each], self.devices) for each in (~far, far))
+        copies = self.tables.bytes + ROW_STATE_BYTES * self.tables.rows
+        return near + copies[found.copied & ~self.far].sum(), away + copies[found.copied & self.far].sum()
+
+    def parts(self, found: Plan) -> Any:
+        """[ms] of each device's forward pass, backward pass and communication; (devices, 3)."""
+        of_shards = parts_of(found.shards, found.groups, self.costs, self.tables.rows)
+        parts = np.tile(self.costs.replicated[found.copied].sum(0), (self.devices, 1))
+        np.add.at(parts, found.devices, of_shards)
+        return parts
 
     def kind_of(self, found: Plan) -> list[str]:
         """How the table of each shard is cut."""

@@ -12,7 +12,7 @@ from ironlake.kernels.distributed_training.candidates import Space, candidates
 from ironlake.kernels.distributed_training.clusters import find_cluster
 from ironlake.kernels.distributed_training.constants import constants_of
 from ironlake.kernels.distributed_training.runs import machine_of, run_of
-from ironlake.kernels.distributed_training.search import Plans
+from ironlake.kernels.distributed_training.search import pareto
 from ironlake.kernels.distributed_training.step_time_kernels import predict
 
 SMALL = "{'layers': 8, 'hidden': 1024, 'heads': 16}"
@@ -133,7 +133,7 @@ def test_pareto():
         not any((b <= size[i] and s <= seconds[i]) and (b < size[i] or s < seconds[i]) for b, s in zip(size, seconds, strict=True))
         for i in range(60)
     ]  # fmt: skip
-    assert Plans(None, size, seconds, None).pareto().tolist() == expected
+    assert pareto(size, seconds).tolist() == expected
 
 
 def test_experts_are_shared_by_replicas():
