@@ -1,8 +1,8 @@
 """Recommendation models: placing embedding tables, and measuring traces of lookups, beside NumPy.
 
-What it tells: the time of a plan for MLPerf's 26 tables and for 500 tables on 64 devices, how even their loads are and how
-far from the lower bound (for TorchRec's planner on such tasks see the spec's figures in `docs/recommendation_models.md`);
-and how fast lookups are counted, beside `numpy.unique`, both on one core: ``python benchmarks/recommenders.py [--lookups N]``.
+What it tells: the time of a plan for MLPerf's 26 tables and for 500 tables on 64 devices, how even their loads are and
+how far from the lower bound (`docs/recommendation_models.md` has figures of TorchRec's planner on these tasks); and how
+fast lookups are counted, beside `numpy.unique`, both on one core. ``python benchmarks/recommenders.py [--lookups N]``.
 """
 
 from __future__ import annotations

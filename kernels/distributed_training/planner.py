@@ -78,7 +78,7 @@ def training_plan(
         ``rank``, ``tp``, ``pp``, ``dp``, ``ep`` (of ``dp``, replicas that share experts), ``micro_batch``, ``chunks``
         BIGINT, ``schedule`` VARCHAR, ``zero_stage`` BIGINT, ``offload``, ``offload_params``, ``offload_activations``
         (where the optimizer's states, the parameters and the activations are), ``recompute`` VARCHAR, ``seq_parallel``
-        BOOLEAN, ``step_time_s`` (the pipelines of the 32 best are simulated), ``tokens_per_s``, ``tflops_per_gpu``
+        BOOLEAN, ``step_time_s`` (the 32 best pipelines are simulated), ``tokens_per_s``, ``tflops_per_gpu``
         (with what is computed again), ``mfu`` (without), ``memory_gib`` (of the fullest device), ``cpu_gib``,
         ``nvme_gib`` (of a node), ``bubble_ratio`` (of the pipeline's time) DOUBLE, ``limiting`` VARCHAR (the component
         beside compute that takes most of the step, from 10 % on: ``tp_comm``, ``ep_comm``, ``pp_bubble``, ``dp_comm``,

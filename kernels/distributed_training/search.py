@@ -16,7 +16,7 @@ from .runs import OFFLOAD, PLACES, RECOMPUTE, SCHEDULES, machine_of, run_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: The best plans by the closed form, whose pipelines are simulated.
+#: The best pipelines by the closed form, which are simulated.
 _SIMULATED = 32
 GIB = 2.0**30
 #: A component limits a plan from this share of its step on.
@@ -258,15 +258,20 @@ class Plans:
     def simulated(
         self, machine: Any, constants: Any, objective: str, enough: np.ndarray[Any, Any]
     ) -> np.ndarray[Any, Any]:
-        """Simulate the pipelines of the best plans; all plans in their new order."""
-        from .simulated_step import simulated_seconds
+        """Simulate the best pipelines; all plans in their new order, the simulated ones first."""
+        from .simulated_step import pipeline_of, simulated_seconds
 
         order = self.order(objective, enough)
-        for row in order[:_SIMULATED]:
-            self.seconds[row] = simulated_seconds(self.runs[row], machine, constants)
         head = np.zeros(len(self.runs), bool)
-        head[order[:_SIMULATED]] = True
-        return np.concatenate([self.order(objective, enough & head), order[_SIMULATED:]])
+        seen: set[bytes] = set()
+        known: dict[bytes, float] = {}
+        for row in order:
+            seen.add(pipeline_of(self.runs[row]))
+            if len(seen) > _SIMULATED:
+                break
+            self.seconds[row] = simulated_seconds(self.runs[row], machine, constants, known)
+            head[row] = True
+        return np.concatenate([self.order(objective, enough & head), order[head.sum() :]])
 
     def explained(self, rows: Any, machine: Any, constants: Any) -> tuple[np.ndarray[Any, Any], list[str]]:
         """The share of the bubble in the time of the pipeline, and what limits each plan."""

@@ -19,15 +19,32 @@ _STEADY = 4
 _BY_COSTS = ("zb_h1",)
 
 
-def simulated_seconds(run: Any, machine: Any, constants: Any) -> float:
-    """[s] of a step: of its pipeline by simulation, with the last stage's loss, and of the rest by `step_seconds`."""
+def simulated_seconds(run: Any, machine: Any, constants: Any, known: dict[bytes, float] | None = None) -> float:
+    """[s] of a step: of its pipeline by simulation, with the last stage's loss, and of the rest by `step_seconds`.
+
+    ``known`` keeps the times of pipelines from run to run, for runs of the same model, machine and constants.
+    """
     from .step_time_kernels import COMPONENTS, pipeline_parts, step_seconds
 
     seconds, overlapped = np.zeros(len(COMPONENTS)), np.zeros(len(COMPONENTS))
     total = step_seconds(run, machine, constants, seconds, overlapped)
     if run["pp"] == 1:
         return float(total)
-    rest, forward, backward, loss, message = pipeline_parts(run, machine, constants, seconds)
+    rest, *parts = pipeline_parts(run, machine, constants, seconds)
+    key, known = pipeline_of(run), {} if known is None else known
+    if key not in known:
+        known[key] = _pipeline_seconds(run, *parts)
+    return float(rest + known[key])
+
+
+def pipeline_of(run: Any) -> bytes:
+    """What the time of a run's pipeline depends on; runs that only save memory in different ways share it."""
+    names = ("tp", "pp", "dp", "ep", "micro_batch", "chunks", "schedule", "recompute", "seq_parallel")
+    return b"".join(run[name].tobytes() for name in names)
+
+
+def _pipeline_seconds(run: Any, forward: float, backward: float, loss: float, message: float) -> float:
+    """[s] of all micro-batches; a long pipeline repeats itself."""
     pp, chunks = int(run["pp"]), int(run["chunks"])
     m = int(run["global_batch"] / (run["dp"] * run["micro_batch"]))
     share = np.ones(pp * chunks)
@@ -39,7 +56,7 @@ def simulated_seconds(run: Any, machine: Any, constants: Any) -> float:
     longest = _makespan(name, Request(pp, few, chunks), costs)
     if few < m:  # as long again for each further round of micro-batches
         longest += (m - few) / pp * (longest - _makespan(name, Request(pp, few - pp, chunks), costs))
-    return float(rest + longest)
+    return longest
 
 
 def _makespan(name: str, request: Request, costs: Costs) -> float:
