@@ -84,7 +84,8 @@ def candidates(base: Any, space: Space) -> tuple[Any, list[Rule]]:
             runs[name] = column
     pieces = 128 * runs["tp"]
     runs["vocab"] = np.ceil(runs["vocab"] / pieces) * pieces
-    pointless = ((runs["tp"] == 1) & (runs["seq_parallel"] > 0)) | ((runs["dp"] == 1) & (runs["zero_stage"] > 0))
+    pointless = (runs["tp"] == 1) & (runs["seq_parallel"] > 0)
+    pointless |= (runs["dp"] == 1) & (runs["zero_stage"] > min(space.stages)) & (runs["offload_params"] == 0)
     return runs[~pointless], rules + more
 
 

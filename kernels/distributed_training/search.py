@@ -11,7 +11,7 @@ import numpy as np
 from .candidates import Rule, Space, candidates
 from .checks import above_zero
 from .clusters import Cluster
-from .runs import OFFLOAD, PLACES, RECOMPUTE, SCHEDULES, machine_of, run_of
+from .runs import OFFLOAD, PLACES, RECOMPUTE, SCHEDULES, ZERO_STAGES, machine_of, run_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -155,12 +155,11 @@ class Search:
         from .planner_kernels import evaluate
 
         available = [OFFLOAD.index(each) for each in places_of(self.cluster)]
-        stages = (0, 1, 2, 3) if run["dp"] > 1 else (0,)
-        values = {"recompute": (0, 1, 2), "zero_stage": stages, **dict.fromkeys(PLACES, available)}
+        values = {"recompute": (0, 1, 2), "zero_stage": ZERO_STAGES, **dict.fromkeys(PLACES, available)}
         changed = [
             {name: value for name, value in zip(values, way, strict=True) if value != run[name]}
             for way in itertools.product(*values.values())
-            if way[3] == 0 or (way[1] == 3 and way[3] <= way[2])
+            if way[3] == 0 or (way[1] == ZERO_STAGES[-1] and way[3] <= way[2])
         ]
         changed.sort(key=lambda change: (len(change), sum(change.values())))
         runs = np.repeat(run[None], len(changed))

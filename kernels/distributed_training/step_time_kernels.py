@@ -194,9 +194,16 @@ def _replicas(parameters: float, width: float, stride: float, run: Any, machine:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _gathers(run: Any, machine: Any, k: Any) -> Any:
-    """[s] in which ZeRO-3 moves the parameters of a stage for a micro-batch: a ring per layer, a link per device."""
-    if run.zero_stage != 3 or run.dp == 1:
+    """[s] in which ZeRO-3 moves the parameters of a stage for a micro-batch: a ring per layer, a link per device.
+
+    They move forward, backward, and if layers are computed again; and their gradients the other way.
+    """
+    if run.zero_stage != 3 or (run.dp == 1 and run.offload_params == 0):
         return 0.0
+    passes = 3 if run.recompute == 2 else 2
+    if run.dp == 1:
+        shared, experts = stage_parameters(run)
+        return passes * _HALF * (shared + experts) / _bandwidth_to(run.offload_params, machine)
     bandwidth = machine.intra_bytes_s * k.intra_efficiency
     if run.tp * run.dp > machine.gpus_per_node:
         bandwidth = machine.inter_bytes_s * k.inter_efficiency
@@ -207,8 +214,7 @@ def _gathers(run: Any, machine: Any, k: Any) -> Any:
     latency = machine.latency_s * k.latency_factor
     gather = ring_all_gather(_HALF * shared / layers, run.dp, bandwidth, latency)
     gather += ring_all_gather(_HALF * experts / layers, run.dp / run.ep, bandwidth, latency) if experts > 0 else 0.0
-    passes = 4 if run.recompute == 2 else 3  # forward, again, backward; and the gradients the other way
-    return passes * layers * gather
+    return (passes + 1) * layers * gather
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -89,6 +89,15 @@ def test_offloading_and_sharding_cost_time():
     assert schedules["chimera"] < schedules["1f1b"]
 
 
+def test_one_device_fetches_its_parameters():
+    """Twice without recomputation, for each micro-batch, over the link to the CPU, while it computes."""
+    small = "{'layers': 8, 'hidden': 1024, 'heads': 16}, global_batch := 4, zero_stage := 3, recompute := 'none'"
+    parameters = 8 * (12 * 1024**2 + 13 * 1024) + (51200 + 2048) * 1024
+    found = parts(f"{small}, offload := 'cpu'")
+    assert sum(found["parameter_gather"]) == pytest.approx(4 * 2 * 2 * parameters / 12.5e9)
+    assert "parameter_gather" not in parts(f"{small}, offload := 'cpu', offload_params := 'none'")
+
+
 MOE = "{'layers': 16, 'hidden': 2048, 'heads': 16, 'experts': 8, 'experts_per_token': 2}"
 
 
