@@ -85,8 +85,17 @@ def candidates(base: Any, space: Space) -> tuple[Any, list[Rule]]:
     pieces = 128 * runs["tp"]
     runs["vocab"] = np.ceil(runs["vocab"] / pieces) * pieces
     pointless = (runs["tp"] == 1) & (runs["seq_parallel"] > 0)
-    pointless |= (runs["dp"] == 1) & (runs["zero_stage"] > min(space.stages)) & (runs["offload_params"] == 0)
-    return runs[~pointless], rules + more
+    return runs[~pointless & ~_is_other_stage(runs, min(space.stages))], rules + more
+
+
+def _is_other_stage(runs: Any, least: int) -> Any:
+    """Which runs have no replicas to shard anything over, so that a lower stage of ZeRO is the same.
+
+    Stage 2 keeps gradients with the states, and stage 3 parameters where they are told to be.
+    """
+    stage = runs["zero_stage"]
+    counts = ((stage == 2) & (runs["offload"] > 0)) | ((stage == ZERO_STAGES[-1]) & (runs["offload_params"] > 0))
+    return (runs["dp"] == 1) & (stage > least) & ~counts
 
 
 def _splits(base: Any, space: Space) -> tuple[list[Split], list[Rule]]:

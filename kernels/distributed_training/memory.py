@@ -10,7 +10,7 @@ from ironlake.udf.engine import Database, table
 from ironlake.udf.engine.sqltypes import ANY
 
 from .clusters import find_cluster
-from .runs import OFFLOAD, PLACES, machine_of, model_of, run_of
+from .runs import OFFLOAD, machine_of, model_of, run_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,8 +51,8 @@ def training_memory(
         ``component`` VARCHAR (``weights``, ``gradients``, ``optimizer``, ``activations`` that wait for the backward
         pass, ``recomputation`` (of one layer), ``logits``, and ``total``, which for a pipeline is the larger one of
         the first and the last stage), ``bytes`` DOUBLE (of a device), ``place`` VARCHAR (``gpu``, ``cpu``, ``nvme``),
-        ``fits`` BOOLEAN (all that is in this place, of all devices of a node if it is outside). Of weights and
-        activations that are kept outside, two layers' worth is on the device.
+        ``fits`` BOOLEAN (all that is in this place, of all devices of a node if it is outside). Of what
+        is kept outside, two layers' worth of weights, gradients and activations is on the device.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def training_memory(
     """
     import pyarrow as pa
 
-    from .memory_kernels import AWAY, AWAY_STATES, COMPONENTS, bytes_away, device_bytes
+    from .memory_kernels import AWAY, AWAY_PLACES, AWAY_STATES, COMPONENTS, bytes_away, device_bytes
 
     if not bytes_per_param >= 14:
         raise ValueError(
@@ -85,7 +85,7 @@ def training_memory(
             "offload_activations": offload_activations,
         }
     )  # fmt: skip
-    places = {name: OFFLOAD[int(run[0][place])] for name, place in zip(AWAY, PLACES, strict=True)}
+    places = {name: OFFLOAD[int(run[0][place])] for name, place in zip(AWAY, AWAY_PLACES, strict=True)}
     machine = machine_of(find_cluster(cluster, database), *places.values())[0]
     held = np.zeros(len(COMPONENTS) + len(AWAY))
     total = device_bytes(run[0], 12.0, bytes_per_param - 14, held)

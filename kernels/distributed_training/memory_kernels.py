@@ -10,15 +10,17 @@ from .size_kernels import layer_activations, layer_parameters, stage_parameters
 
 #: Bytes of a parameter and its gradient in half precision.
 _HALF = 2
-#: Layers whose weights or activations are there although they are kept elsewhere: one computes, the next one comes.
+#: Layers whose weights, gradients or activations are there although they are kept elsewhere: one computes, one moves.
 _AT_WORK = 2
 
 (
-    WEIGHTS, GRADIENTS, STATES, ACTIVATIONS, RECOMPUTATION, LOGITS, AWAY_STATES, AWAY_WEIGHTS, AWAY_ACTIVATIONS,
-) = range(9)  # fmt: skip
-#: What is on the device, and what of it is kept in the places that the run tells: of `runs.PLACES`, in their order.
+    WEIGHTS, GRADIENTS, STATES, ACTIVATIONS, RECOMPUTATION, LOGITS, AWAY_STATES, AWAY_GRADIENTS, AWAY_WEIGHTS,
+    AWAY_ACTIVATIONS,
+) = range(10)  # fmt: skip
+#: What is on the device, and what of it is kept elsewhere, in places that these fields of a run tell.
 COMPONENTS = ("weights", "gradients", "optimizer", "activations", "recomputation", "logits")
-AWAY = ("optimizer", "weights", "activations")
+AWAY = ("optimizer", "gradients", "weights", "activations")
+AWAY_PLACES = ("offload", "offload", "offload_params", "offload_activations")
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -55,6 +57,10 @@ def device_bytes(run: Any, states: float, gradients: float, held: Any) -> Any:
     held[AWAY_STATES:] = 0.0
     if run.offload > 0:
         held[AWAY_STATES], held[STATES] = held[STATES], 0.0
+        if stage >= 2:
+            layer, layer_experts = layer_parameters(run)
+            held[AWAY_GRADIENTS] = held[GRADIENTS]
+            held[GRADIENTS] = min(held[GRADIENTS], _AT_WORK * gradients * (layer + layer_experts))
     if run.offload_params > 0:
         held[AWAY_WEIGHTS], held[WEIGHTS] = held[WEIGHTS], 0.0
     if run.offload_activations > 0:
@@ -72,7 +78,7 @@ def device_bytes(run: Any, states: float, gradients: float, held: Any) -> Any:
 @njit(cache=True, nogil=True, error_model="numpy")
 def bytes_away(run: Any, held: Any, place: int) -> Any:
     """Bytes that a device keeps in a place of `runs.OFFLOAD`."""
-    away = held[AWAY_STATES] if run.offload == place else 0.0
+    away = held[AWAY_STATES] + held[AWAY_GRADIENTS] if run.offload == place else 0.0
     away += held[AWAY_WEIGHTS] if run.offload_params == place else 0.0
     return away + (held[AWAY_ACTIVATIONS] if run.offload_activations == place else 0.0)
 

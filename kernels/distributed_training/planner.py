@@ -63,8 +63,8 @@ def training_plan(
         ``zb_h1``.
     zero_stages : which to try, of 0 to 3; all by default.
     recompute : which to try, of ``none``, ``selective``, ``full``; all by default.
-    offload : where the optimizer's states, the parameters (with ZeRO 3) and the activations may be, of ``none``,
-        ``cpu``, ``nvme``; all that the cluster has by default.
+    offload : where the optimizer's states (from ZeRO 2 on with the gradients), the parameters (with ZeRO 3) and the
+        activations may be, of ``none``, ``cpu``, ``nvme``; all that the cluster has by default.
     calibration : what `training_model_fit` gives, or a STRUCT of some constants; the shipped ones by default.
     mfu_floor : the least ``mfu``.
     allow_cross_node_tp : whether tensor parallelism may leave the node, which is slow.

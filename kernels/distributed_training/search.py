@@ -171,10 +171,11 @@ class Search:
         if not len(fitting):
             return None
         names = {"recompute": RECOMPUTE, **dict.fromkeys(PLACES, OFFLOAD)}
-        return " and ".join(
+        *first, last = (
             f"{name} {names[name][int(value)]!r}" if name in names else f"{name} {value}"
             for name, value in changed[fitting[0]].items()
         )
+        return f"{', '.join(first)} and {last}" if first else last
 
     def _more_devices(self) -> str:
         """How many devices the model needs, all else as it is."""

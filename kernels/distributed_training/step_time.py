@@ -79,7 +79,7 @@ def training_step_time(
     recompute : what the backward pass computes again: ``none``, ``selective`` (attention) or ``full``.
     seq_parallel : whether norms and dropout are split along the sequence.
     zero_stage : 0, or what is sharded over replicas: 1 states of the optimizer, 2 and gradients, 3 and parameters.
-    offload : where the optimizer's states are: ``none``, ``cpu`` or ``nvme``.
+    offload : where the optimizer's states (from stage 2 on with the gradients) are: ``none``, ``cpu`` or ``nvme``.
     offload_params : where the parameters are; needs stage 3, with which they follow ``offload`` by default.
     offload_activations : where activations wait for the backward pass.
     calibration : what `training_model_fit` gives, or a STRUCT of some constants; the shipped ones by default.

@@ -226,22 +226,29 @@ def _bandwidth_to(place: float, machine: Any) -> Any:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _offload(run: Any, own: float, machine: Any) -> Any:
-    """[s] in which gradients leave the device and new parameters come back; states on drives are read and written."""
+    """[s] in which gradients leave the device and new parameters come back; states on drives are read and written.
+
+    Gradients that are kept with the states are there already, and are read from drives with them.
+    """
     if run.offload == 0:
         return 0.0
-    seconds = (_GRADIENT + _HALF) * own / machine.cpu_link_bytes_s
+    is_there = run.zero_stage >= 2
+    seconds = (_HALF if is_there else _GRADIENT + _HALF) * own / machine.cpu_link_bytes_s
     if run.offload == 2:
-        seconds += 2 * _STATES * own / machine.nvme_bytes_s
+        seconds += (2 * _STATES + (_GRADIENT if is_there else 0)) * own / machine.nvme_bytes_s
     return seconds
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _activations_moved(run: Any, machine: Any) -> Any:
-    """[s] in which the activations of a micro-batch leave a stage, and come back for its backward pass."""
-    if run.offload_activations == 0:
-        return 0.0
-    moved = 2 * run.layers / run.pp * layer_activations(run, run.recompute)
-    return moved / _bandwidth_to(run.offload_activations, machine)
+def _moved(run: Any, own: float, machine: Any) -> Any:
+    """[s] in which a micro-batch's activations leave a stage and come back, and its gradients leave."""
+    seconds = 0.0
+    if run.offload_activations > 0:
+        activations = run.layers / run.pp * layer_activations(run, run.recompute)
+        seconds += 2 * activations / _bandwidth_to(run.offload_activations, machine)
+    if run.offload > 0 and run.zero_stage >= 2:
+        seconds += _GRADIENT * own / _bandwidth_to(run.offload, machine)
+    return seconds
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -272,7 +279,7 @@ def step_seconds(run: Any, machine: Any, k: Any, seconds: Any, overlapped: Any) 
     shared, experts = stage_parameters(run)
     own = (shared + experts * run.ep) / run.dp if run.zero_stage > 0 else shared + experts
     seconds[OPTIMIZER] = own * k.optimizer_bytes / (machine.hbm_bytes_s * k.hbm_efficiency)
-    moved = m * _activations_moved(run, machine)
+    moved = m * _moved(run, own, machine)
     if run.offload_params > 0:  # over the same link
         work -= overlapped[PARAMETER_GATHER]
     overlapped[OFFLOADED] = min(moved, work)

@@ -86,6 +86,11 @@ def test_what_is_kept_elsewhere(place, stage):
     params = ", offload_params := 'cpu'" if stage == 3 else ""
     far = memory(f"{MODEL}, {options}, offload := '{place}'{params}, offload_activations := '{place}'")
     assert far["optimizer", place] == near["optimizer", "gpu"]
+    if stage > 1:
+        assert far["gradients", place] == near["gradients", "gpu"]
+        assert far["gradients", "gpu"] == min(4 * PARAMETERS / 4, 2 * 4 * (12 * 1024**2 + 13 * 1024))
+    else:
+        assert far["gradients", "gpu"] == near["gradients", "gpu"]
     assert far["activations", place] == near["activations", "gpu"]
     assert far["activations", "gpu"] == near["activations", "gpu"] / 4  # two of eight layers
     if stage == 3:

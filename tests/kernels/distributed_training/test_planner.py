@@ -148,6 +148,14 @@ def test_experts_are_shared_by_replicas():
     assert 6 * active < computed < 6.6 * active < 6 * params  # and attention, whose work grows with the sequence
 
 
+def test_a_trillion_parameters_on_one_node():
+    """What ZeRO-Infinity is known for: with states and gradients on drives they fit 16 devices of 32 GiB."""
+    [row] = plans("'gpt_1t', 'dgx2_v100', 16, 64, 1024, top_k := 1")
+    assert (row["zero_stage"], row["offload"]) == (3, "nvme")
+    assert 16 / 1.1 < row["nvme_gib"] / (1.008e12 / 2**30) < 18 * 1.1  # bytes per parameter
+    assert row["limiting"] == "offload_bw"
+
+
 def test_rules_tell_what_they_reject():
     def rules(arguments):
         return duckdb.sql(f"FROM training_plan_rejected({arguments})").fetchall()
@@ -167,7 +175,7 @@ def test_rules_tell_what_they_reject():
     assert by_rule["memory of a device"][0] > 0
     plan = f"{SMALL}, 'selene_a100', 48, 96, 2048, memory_limit_gib := 4, mfu_floor := 0.1, top_k := 1000000"
     assert len(plans(plan)) == by_rule["mfu_floor"][1]
-    assert rules("'gpt_1t', 'selene_a100', 8, 8, 2048")[-1][3] == 0
+    assert rules("'gpt_1t', 'selene_a100', 8, 8, 2048, offload := ['cpu']")[-1][3] == 0
 
 
 @pytest.mark.parametrize(
@@ -205,7 +213,11 @@ def test_a_long_pipeline_repeats_itself(monkeypatch, schedule, pp, chunks):
             "'gpt_13b', 'selene_a100', 4, 32, 2048, offload := ['none'], zero_stages := [0], recompute := ['none'], memory_limit_gib := 20",
             "misses 45.3 GiB of the memory of a device, which offload 'cpu' and offload_activations 'cpu' would fix",
         ),
-        ("'gpt_1t', 'selene_a100', 8, 8, 2048", "which 64 gpus would fix"),
+        (
+            "'gpt_1t', 'selene_a100', 8, 8, 2048, offload := ['none', 'cpu']",
+            "GiB of the memory of a node, which zero_stage 3, offload 'nvme' and offload_params 'cpu' would fix",
+        ),
+        ("'gpt_1t', 'selene_a100', 1, 1, 2048", "GiB of the drives of a node, which 8 gpus would fix"),
         (
             "'gpt_1t', 'selene_a100', 1, 1, 2048, memory_limit_gib := 1",
             "which more gpus or a smaller global_batch would",

@@ -140,6 +140,13 @@ def test_activations_move_while_devices_compute():
     moved = 8 * 2 * one / 12.5e9  # out and back, over the link to the CPU
     assert far["offload"][0] + far["offload"][1] == pytest.approx(moved)
     assert far["offload"][1] == pytest.approx(min(moved, near["compute"][0]))
+    shard = (32 * (12 * 3840**2 + 13 * 3840) + (51200 + 2048) * 3840) / 8
+    base = f"{GPT}, global_batch := 64, dp := 8, zero_stage := 2"
+    exposed, hidden = parts(f"{base}, offload := 'cpu'")["offload"]
+    assert hidden == pytest.approx(8 * 4 * shard / 12.5e9)  # gradients, of each micro-batch
+    assert exposed == pytest.approx(shard * 2 / 12.5e9)  # parameters, once
+    drives = parts(f"{base}, offload := 'nvme'")["offload"]
+    assert sum(drives) == pytest.approx(shard * (2 / 12.5e9 + (8 * 4 + 28) / 3.1e9))
     less = parts(f"{GPT}, global_batch := 64, dp := 8, offload_activations := 'nvme'")
     assert less["offload"] == (0, pytest.approx(8 * 2 * 32 * 2 * 2048 * 3840 / 3.1e9))
 
