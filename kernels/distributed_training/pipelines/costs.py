@@ -76,6 +76,7 @@ class Costs:
 
     def durations(self, schedule: Schedule) -> Floats:
         """What each operation of a schedule takes."""
-        part = schedule.micro_batches / schedule.units
-        time = self.time[schedule.kind, schedule.stage] * part
-        return np.where(schedule.kind == Kind.F, time * schedule.forward_span, time)
+        time = self.time * (schedule.micro_batches / schedule.units)
+        time[Kind.F] *= schedule.forward_span
+        taken: Floats = time[schedule.kind, schedule.stage]
+        return taken

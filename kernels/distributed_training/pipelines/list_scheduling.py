@@ -88,7 +88,7 @@ def list_schedule(
     )
     if counts[0] < 0:
         return None
-    return Schedule.of_columns(name, micro_batches, worker_of, counts, table, forward_span=forward_span, units=units)
+    return Schedule.of_columns(name, micro_batches, worker_of, counts, table.T, forward_span=forward_span, units=units)
 
 
 def best_of(name: str, candidates: Iterable[Schedule | None], costs: Costs, cap: float) -> Schedule:

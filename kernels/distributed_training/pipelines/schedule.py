@@ -86,7 +86,7 @@ class Schedule:
         """A schedule from the operations of each worker; one that is followed by its pair has kind ``~F``."""
         lists = [list(order) for order in orders]
         table = np.array([each for order in lists for each in order], np.int32).reshape(-1, 4)
-        return cls.of_columns(name, micro_batches, worker_of, [len(order) for order in lists], table, **more)
+        return cls.of_columns(name, micro_batches, worker_of, [len(order) for order in lists], table.T, **more)
 
     @classmethod
     def of_slots(
@@ -94,36 +94,34 @@ class Schedule:
     ) -> Schedule:
         """A schedule from operations in any order, each with a slot in the order of its worker."""
         worker_of = np.ascontiguousarray(worker_of, np.int32)
-        slot, *columns = (np.ravel(each) for each in np.broadcast_arrays(slot, kind, pipeline, stage, unit))
-        table = np.stack(columns, axis=1).astype(np.int32)
-        worker = worker_of[table[:, 1], table[:, 2]]
-        counts = np.bincount(worker)
+        given = (np.asarray(each, np.int32) for each in (slot, kind, pipeline, stage, unit))
+        slot, *columns = np.broadcast_arrays(*given)
+        worker = worker_of[columns[1], columns[2]]
+        counts = np.bincount(worker.ravel())
         slots = int(slot.max()) + 1
-        place = worker * slots + slot
+        place = worker * np.int64(slots) + slot
+        table = np.empty((4, place.size), np.int32)
         if (counts == slots).all():
-            ordered = np.empty_like(table)
-            ordered[place] = table
+            for row, column in zip(table, columns, strict=True):
+                row[place] = column
         else:
-            ordered = table[np.argsort(place)]
-        return cls.of_columns(name, micro_batches, worker_of, counts, ordered)
+            order = np.argsort(place, axis=None)
+            for row, column in zip(table, columns, strict=True):
+                row[:] = column.ravel()[order]
+        return cls.of_columns(name, micro_batches, worker_of, counts, table)
 
     @classmethod
-    def of_columns(
-        cls, name: str, micro_batches: int, worker_of: Any, counts: Any, table: Integers, **more: Any
-    ) -> Schedule:
-        """A schedule from the operations of all workers as rows, and their number on each of them."""
-        kind = np.ascontiguousarray(table[:, 0])
+    def of_columns(cls, name: str, micro_batches: int, worker_of: Any, counts: Any, table: Any, **more: Any) -> Schedule:
+        """A schedule from the columns of the operations of all workers, and their number on each of them."""
+        kind, *columns = (np.ascontiguousarray(column, np.int32) for column in table)
         paired = kind < 0
-        columns = [np.ascontiguousarray(table[:, index]) for index in (1, 2, 3)]
         return cls(
             name,
             micro_batches,
             np.ascontiguousarray(worker_of, np.int32),
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            np.where(paired, ~kind, kind).astype(np.int32),
-            columns[0],
-            columns[1],
-            columns[2],
+            np.where(paired, ~kind, kind) if paired.any() else kind,
+            *columns,
             **{"paired": paired, "units": micro_batches, **more},
         )
 

@@ -134,7 +134,7 @@ def _repeated(name: str, slots: Slots, micro_batches: int) -> Schedule:
         columns.append(np.repeat(values, micro_batches, axis=1))
     columns.append(np.tile(unit, (workers, 6)))
     pipeline, kind, stage, units = (np.take_along_axis(column, order, 1).ravel() for column in columns)
-    operations = np.stack([kind, pipeline, stage, units], axis=1).astype(np.int32)
+    operations = (kind, pipeline, stage, units)
     return Schedule.of_columns(name, micro_batches, in_v(workers), [6 * micro_batches] * workers, operations)
 
 
