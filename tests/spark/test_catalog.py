@@ -80,7 +80,7 @@ def alike(one, other) -> bool:
     if isinstance(one, dict) and isinstance(other, dict):
         return list(one) == list(other) and all(alike(one[key], other[key]) for key in one)
     if isinstance(one, str) and isinstance(other, str):  # the plan of a scan has a number of its process
-        one, other = (re.sub(r"ironlake_filters\(\d+\)", "ironlake_filters()", text) for text in (one, other))
+        one, other = (re.sub(r"(ironlake_(?:filters|part_kept))\(\d+", r"\1(", text) for text in (one, other))
     return one == other
 
 
