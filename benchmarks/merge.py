@@ -22,15 +22,15 @@ from rich.table import Table
 import ironlake
 
 _START = """
-import resource, sys, time, duckdb, ironlake
+import re, sys, time, duckdb, ironlake
 from deltalake import DeltaTable
 path, source = sys.argv[1:]
 rows = duckdb.sql(f"FROM '{source}'").to_arrow_table()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.perf_counter()
 """
 _END = """
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, before)
+seconds = time.perf_counter() - start
+print(seconds, re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 """
 _OURS = """
 merge = ironlake.lakehouse.Table(path).merge(rows, on="id").when_matched_update().when_not_matched_insert()

@@ -57,7 +57,7 @@ def training(spark: SparkSession, rows: int, features: int, repeat: int) -> None
         models = ils.aggregate(
             data, "logistic_fit", "label", "features", epochs=iterations, tolerance=0.0, buffer_mb=8e3
         )
-        return models.select("logistic_fit.epochs").first()[0]
+        return models.select("logistic_fit.epochs").collect()[0][0]
 
     def theirs(iterations: int) -> int:
         fit = LogisticRegression(featuresCol="vector", maxIter=iterations, tol=0.0, standardization=False)

@@ -54,6 +54,7 @@ def session(cores: int | str = "*", **settings: Any) -> SparkSession:
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.sql.shuffle.partitions": str(os.cpu_count() or 1),
         "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+        "spark.python.daemon.module": "ironlake.spark.daemon",
         "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / "spark-warehouse"),
     }
     chosen = {name.replace("__", "."): str(value) for name, value in settings.items()}

@@ -3,6 +3,8 @@
 Whatever could take the process with it runs in a process of its own; a hang there is a `TimeoutExpired`.
 """
 
+from pathlib import Path
+
 import duckdb
 import pytest
 from frontdoor import survives
@@ -288,12 +290,38 @@ def test_a_cache_that_is_broken_or_cannot_be_written(tmp_path):
     )
     cache = tmp_path / "cache"
     assert survives(source.format(str(cache))).splitlines() == ["[(2.0,)]"]
-    entries = list(cache.iterdir())
+    entries = list(cache.glob("*.pickle"))
     assert entries
     for entry, content in zip(entries, (b"", b"rubbish", b"\x80\x04N."), strict=False):
         entry.write_bytes(content)
     assert survives(source.format(str(cache))).splitlines() == ["[(2.0,)]"]
     assert survives(source.format(str(tmp_path / "file"))).splitlines() == ["[(2.0,)]"]
+
+
+def test_what_one_process_compiles_others_wait_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("IRONLAKE_CACHE_DIR", str(tmp_path))
+    query = "duckdb.sql('SELECT add_one(1)').fetchall()"
+    other = (
+        f"import sys, duckdb; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import frontdoor, declared_functions\n"
+        "from ironlake.udf.engine import machine\n"
+        "machine._compile = lambda *function: sys.exit('compiled here, too')\n"
+        f"print('asks', flush=True); print({query})\n"
+    )
+    output = survives(
+        "import subprocess\n"
+        "from ironlake.udf.engine import machine\n"
+        "compile_ = machine._compile\n"
+        "def with_another(*function):\n"
+        "    global other\n"
+        f"    other = subprocess.Popen([sys.executable, '-c', {other!r}], stdout=subprocess.PIPE, text=True)\n"
+        "    print(other.stdout.readline(), end='')\n"
+        "    return compile_(*function)\n"
+        "machine._compile = with_another\n"
+        f"{query}\n"
+        "print(other.communicate()[0], end='')\n"
+    )
+    assert output.splitlines() == ["asks", "[(2.0,)]"]
 
 
 def test_a_helper_that_sql_compiled_first_can_be_called_from_python(tmp_path, monkeypatch):

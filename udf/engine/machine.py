@@ -16,7 +16,7 @@ import pickle
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +132,15 @@ def compile_functions(build: Callable[[], dict[str, tuple[Any, str]]], key: byte
     with _lock:
         runtime()
         path = _cache_path(key)
-        if path is not None and path.exists():
-            try:
-                return _load(path)
-            except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, ValueError, KeyError):
-                path.unlink(missing_ok=True)
-        return _compile(build(), path)
+        if path is None:
+            return _compile(build(), path)
+        with contextlib.nullcontext() if path.exists() else _alone(path):
+            if path.exists():
+                try:
+                    return _load(path)
+                except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, ValueError, KeyError):
+                    path.unlink(missing_ok=True)
+            return _compile(build(), path)
 
 
 def _cache_path(key: bytes | None) -> Path | None:
@@ -145,6 +148,30 @@ def _cache_path(key: bytes | None) -> Path | None:
     if key is None or directory is None:
         return None
     return directory / f"{hashlib.sha256(_platform() + key).hexdigest()[:40]}.pickle"
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let one process at a time compile an entry of the cache; those that waited find it there."""
+    try:
+        import fcntl
+
+        file, place = _lock_file(path.parent), int(path.name[:7], 16)
+        fcntl.lockf(file, fcntl.LOCK_EX, 1, place)
+    except (ImportError, OSError):  # then some may compile what others do
+        yield
+        return
+    try:
+        yield
+    finally:
+        fcntl.lockf(file, fcntl.LOCK_UN, 1, place)
+
+
+@functools.cache
+def _lock_file(directory: Path) -> int:
+    """A file whose bytes stand for entries; it stays open, since closing it would end all locks of the process."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return os.open(directory / "compiling.lock", os.O_RDWR | os.O_CREAT, 0o666)
 
 
 @functools.cache

@@ -111,7 +111,9 @@ class Schedule:
         return cls.of_columns(name, micro_batches, worker_of, counts, table)
 
     @classmethod
-    def of_columns(cls, name: str, micro_batches: int, worker_of: Any, counts: Any, table: Any, **more: Any) -> Schedule:
+    def of_columns(
+        cls, name: str, micro_batches: int, worker_of: Any, counts: Any, table: Any, **more: Any
+    ) -> Schedule:
         """A schedule from the columns of the operations of all workers, and their number on each of them."""
         kind, *columns = (np.ascontiguousarray(column, np.int32) for column in table)
         paired = kind < 0
