@@ -53,10 +53,10 @@ def interleaved(workers: int, micro_batches: int, chunks: int) -> Schedule:
 def _in_turn(workers: int, micro_batches: int, chunks: int, ahead: npt.NDArray[np.int64]) -> Schedule:
     """Some forward passes ahead, then a forward and a backward pass in turn, then the backward passes that are left."""
     count = micro_batches * chunks
-    ahead = np.minimum(ahead, count).astype(np.int32)[:, None]
+    lead = np.minimum(ahead, count).astype(np.int32)[:, None]
     at, worker = np.arange(count, dtype=np.int32), np.arange(workers, dtype=np.int32)[:, None]
-    forward = np.where(at < ahead, at, 2 * at - ahead)
-    backward = np.where(at < count - ahead, 2 * at + ahead + 1, at + count)
+    forward = np.where(at < lead, at, 2 * at - lead)
+    backward = np.where(at < count - lead, 2 * at + lead + 1, at + count)
     group, inside = np.divmod(at, workers * chunks)
     chunk = inside // workers
     unit = group * workers + inside % workers if chunks > 1 else at

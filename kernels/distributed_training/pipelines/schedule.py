@@ -115,7 +115,7 @@ class Schedule:
         cls, name: str, micro_batches: int, worker_of: Any, counts: Any, table: Any, **more: Any
     ) -> Schedule:
         """A schedule from the columns of the operations of all workers, and their number on each of them."""
-        kind, *columns = (np.ascontiguousarray(column, np.int32) for column in table)
+        kind, pipeline, stage, unit = (np.ascontiguousarray(column, np.int32) for column in table)
         paired = kind < 0
         return cls(
             name,
@@ -123,7 +123,9 @@ class Schedule:
             np.ascontiguousarray(worker_of, np.int32),
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             np.where(paired, ~kind, kind) if paired.any() else kind,
-            *columns,
+            pipeline,
+            stage,
+            unit,
             **{"paired": paired, "units": micro_batches, **more},
         )
 
