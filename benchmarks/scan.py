@@ -4,7 +4,8 @@
     python benchmarks/scan.py [--files 200] [--rows 50000]
 
 Once all rows, once a hundred of them in one file, found by its statistics in the log; statements that DuckDB answers
-from little of the files; and all rows again where one in a hundred is deleted by a deletion vector. Everything is warm.
+from little of the files; all rows again with the columns that they are partitioned by, and where one in a hundred is
+deleted by a deletion vector. Everything is warm.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def main() -> None:
         lake = ironlake.open(folder)
         path = lake.root / "t"
         make(path, sizes.files, sizes.rows)
+        columns = "x, y, 'part ' || x % 10 AS k, DATE '2024-01-01' + (x % 10)::INTEGER AS day, x % 10 AS number"
+        lake.write("parts", lake.sql(f"SELECT {columns} FROM t"), partition_by=["k", "day", "number"])
         con, bare = lake.connect(), duckdb.connect()
         con.execute(f"CREATE VIEW plain AS FROM query(lake_scan_sql('{path}'))")
         parquet = f"read_parquet({sorted(map(str, path.glob('*.parquet')))})"
@@ -82,6 +85,15 @@ def main() -> None:
                 "view of the lake": lambda query=query: con.execute(query.format("t")).fetchall(),
             }
             Benchmark(name, count, cases).run(5)
+        parts = (
+            f"read_parquet({sorted(map(str, (lake.root / 'parts').glob('**/*.parquet')))}, hive_partitioning := false)"
+        )
+        constants = "SELECT sum(x), sum(y), max(k), max(day), sum(number) FROM parts"
+        cases = {
+            "read_parquet, without the partition columns": lambda: bare.execute(f"{total} {parts}").fetchall(),
+            "view of the lake, with them": lambda: con.execute(constants).fetchall(),
+        }
+        Benchmark("all rows, with three partition columns", count, cases).run(5)
         before = con.execute(f"{total} t").fetchall()
         lake["t"].delete("x % 100 = 0", deletion_vectors=True)
         assert con.execute(f"{total} t").fetchall() != before

@@ -9,24 +9,14 @@ both decode the same bytes; a scan asks for an aggregate of each column, and eve
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import tempfile
 
 import duckdb
 from harness import Benchmark
 
 import ironlake
+import ironlake.spark as ils
 from ironlake.spark import source
-
-_SETTINGS = {
-    "spark.driver.memory": "2g",
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
-    "spark.sql.shuffle.partitions": "2",
-}
 
 
 def columns() -> str:
@@ -44,14 +34,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeat", type=int, default=3)
     given, _ = parser.parse_known_args()
-    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
-    from pyspark.sql import SparkSession
-
-    builder = SparkSession.builder.master("local[2]")
-    for name, value in _SETTINGS.items():
-        builder = builder.config(name, value)
-    spark = builder.getOrCreate()
+    # Java as it comes, with its optimising compiler, which short programs are better off without.
+    spark = ils.session(cores=2, spark__driver__memory="2g", spark__driver__extraJavaOptions="-Xms1g")
     spark.sparkContext.setLogLevel("ERROR")
     source.register(spark)
     with tempfile.TemporaryDirectory() as folder:
