@@ -218,7 +218,8 @@ def test_results_and_generators_outlive_their_connection():
         "con.close(); del con, result; gc.collect()\n"
         "print(generator_log[-1])\n"
         "for _ in range(50):\n"
-        "    con = duckdb.connect(); con.execute('SELECT geo_mean(2), count(*) FROM squares(0)').fetchall(); con.close()\n"
+        "    con = duckdb.connect(); con.execute('SET enable_progress_bar = false')  # compiling may take long\n"
+        "    con.execute('SELECT geo_mean(2), count(*) FROM squares(0)').fetchall(); con.close()\n"
         "print(engine.live_arrays(), 'arrays left')\n"
     )
     assert output.splitlines() == ["(0, 0)", "close", "0 arrays left"]
@@ -322,6 +323,20 @@ def test_what_one_process_compiles_others_wait_for(tmp_path, monkeypatch):
         "print(other.communicate()[0], end='')\n"
     )
     assert output.splitlines() == ["asks", "[(2.0,)]"]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_who_waits_for_the_compiler_is_told(tmp_path, monkeypatch, is_terminal):
+    monkeypatch.setenv("IRONLAKE_CACHE_DIR", str(tmp_path))
+    output = survives(
+        "from ironlake.udf.engine import machine\n"
+        "machine._PATIENCE = 0.0\n"
+        f"sys.stderr.isatty = lambda: {is_terminal}\n"
+        "sys.stderr.write = sys.stdout.write\n"
+        "con = duckdb.connect(); con.sql('SELECT add_one(1)').fetchall()\n"
+        "con.sql('SELECT add_one(1)').fetchall()\n"
+    )
+    assert output == (f"ironlake: compiling add_one; it is kept in {tmp_path}\n" if is_terminal else "")
 
 
 def test_a_helper_that_sql_compiled_first_can_be_called_from_python(tmp_path, monkeypatch):

@@ -97,7 +97,7 @@ def compile_overload(declaration: Declaration, arguments: tuple[SqlType, ...], w
 
         return update_kernels(declaration, layout, arguments, with_options)
 
-    addresses = machine.compile_functions(build, key)
+    addresses = machine.compile_functions(build, key, declaration.name)
     return {**addresses, **_compile_shared(declaration), "arrays": layout.arrays, "size": layout.size}
 
 
@@ -110,7 +110,7 @@ def _compile_shared(declaration: Declaration) -> dict[str, int]:
 
         return state_kernels(declaration, Layout.of(declaration.body))
 
-    return machine.compile_functions(build, machine.fingerprint("states", *_parts(declaration)))
+    return machine.compile_functions(build, machine.fingerprint("states", *_parts(declaration)), declaration.name)
 
 
 def _parts(declaration: Declaration) -> tuple[Any, ...]:

@@ -26,6 +26,8 @@ from llvmlite import binding as llvm
 from . import capi
 
 _lock = threading.RLock()
+#: Seconds after which whoever waits for the compiler is told.
+_PATIENCE = 1.0
 
 #: The C functions that compiled code calls by name.
 DUCKDB_SYMBOLS = frozenset(
@@ -121,26 +123,27 @@ def live_arrays() -> int:
     return int(ctypes.CFUNCTYPE(ctypes.c_int64)(runtime()["ironlake_count_live_arrays"])())
 
 
-def compile_functions(build: Callable[[], dict[str, tuple[Any, str]]], key: bytes | None) -> dict[str, int]:
+def compile_functions(build: Callable[[], dict[str, tuple[Any, str]]], key: bytes | None, what: str) -> dict[str, int]:
     """Addresses of C callbacks, from the cache or compiled now.
 
     Parameters
     ----------
     build : makes name -> (Python function, signature) when the cache has nothing; it may import Numba's compiler.
     key : what the functions are made from (see `fingerprint`), or None when that cannot be told and nothing is cached.
+    what : is compiled, for whoever waits.
     """
     with _lock:
         runtime()
         path = _cache_path(key)
         if path is None:
-            return _compile(build(), path)
+            return _compile(build(), path, what)
         with contextlib.nullcontext() if path.exists() else _alone(path):
             if path.exists():
                 try:
                     return _load(path)
                 except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, ValueError, KeyError):
                     path.unlink(missing_ok=True)
-            return _compile(build(), path)
+            return _compile(build(), path, what)
 
 
 def _cache_path(key: bytes | None) -> Path | None:
@@ -202,15 +205,28 @@ def _numba_symbols() -> Any:
     return cpu_target.target_context
 
 
-def _compile(functions: dict[str, tuple[Any, str]], path: Path | None) -> dict[str, int]:
+def _compile(functions: dict[str, tuple[Any, str]], path: Path | None, what: str) -> dict[str, int]:
     from .compiler import compile_callback
 
     _numba_symbols()
-    compiled = {name: compile_callback(function, signature) for name, (function, signature) in functions.items()}
+    told = threading.Timer(_PATIENCE, _tell, (what, path))
+    told.daemon = True
+    told.start()
+    try:
+        compiled = {name: compile_callback(function, signature) for name, (function, signature) in functions.items()}
+    finally:
+        told.cancel()
     if path is not None:
         with contextlib.suppress(pickle.PicklingError, TypeError, AttributeError):
             _store(path, pickle.dumps({name: tuple(code) for name, code in compiled.items()}))
     return {name: _link(*code) for name, code in compiled.items()}
+
+
+def _tell(what: str, path: Path | None) -> None:
+    """Say what takes so long to somebody at a terminal or a notebook."""
+    if sys.stderr.isatty() or "ipykernel" in sys.modules:
+        kept = "" if path is None else f"; it is kept in {path.parent}"
+        print(f"ironlake: compiling {what}{kept}", file=sys.stderr, flush=True)
 
 
 def _link(symbol: str, code: bytes, environments: list[tuple[str, list[Any]]]) -> int:

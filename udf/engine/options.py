@@ -37,7 +37,7 @@ def link() -> None:
 
         return callbacks()
 
-    for symbol, address in machine.compile_functions(build, machine.fingerprint("options")).items():
+    for symbol, address in machine.compile_functions(build, machine.fingerprint("options"), "options").items():
         llvm.add_symbol(symbol, address)
 
 

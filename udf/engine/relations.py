@@ -77,7 +77,7 @@ def compile_overload(declaration: Declaration, arguments: tuple[SqlType, ...], w
 
         return collecting_kernels(collector, arguments, gap)
 
-    addresses = machine.compile_functions(build, key)
+    addresses = machine.compile_functions(build, key, declaration.name)
     layout = Layout.of(collector.state)
     return {**addresses, "finalize": capi.address(_finish), "arrays": layout.arrays, "size": layout.size}
 

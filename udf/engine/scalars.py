@@ -123,7 +123,7 @@ def compile_overload(declaration: Declaration, arguments: tuple[SqlType, ...], w
 
         return {"update": kernel(declaration, arguments)}
 
-    return machine.compile_functions(build, key)
+    return machine.compile_functions(build, key, declaration.name)
 
 
 @CFUNCTYPE(None, c_void_p, c_void_p, c_void_p)

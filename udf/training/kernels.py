@@ -284,7 +284,7 @@ class Kernels:
 
         addresses = _loaded.get(key) if key is not None else None
         if addresses is None:
-            addresses = machine.compile_functions(build, key)
+            addresses = machine.compile_functions(build, key, f"training of {task.name}")
         if key is not None:
             _loaded[key] = addresses
         self.descend: Callable[..., int] = _DESCEND(addresses["descend"])

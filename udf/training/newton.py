@@ -115,7 +115,7 @@ def _visitor(task: Task) -> Callable[..., float]:
                 )
             }
 
-        _loaded[key] = _VISIT(machine.compile_functions(build, key)["visit"])
+        _loaded[key] = _VISIT(machine.compile_functions(build, key, f"newton_fit of {task.name}")["visit"])
     return _loaded[key]
 
 
