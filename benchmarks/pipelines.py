@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stages", type=int, default=16)
     parser.add_argument("--micro-batches", type=int, default=64)
-    arguments = parser.parse_args()
+    arguments, _ = parser.parse_known_args()
     request = Request(arguments.stages, arguments.micro_batches, chunks=2)
     operations = 2 * request.stages * request.micro_batches
     cases = {"1f1b, simulated in Python": in_python(request)}

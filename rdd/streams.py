@@ -101,26 +101,21 @@ def gathered(
             taken.append(part)
             size += part.nbytes if isinstance(part, Batch) else 0
             if not isinstance(part, Batch) or not is_wanted(part):
-                return None, chain(_objects(taken), _rest(parts))
+                return None, _objects(taken, parts)
             part.forget()
             if task is not None and size > task.assignment.memory:
                 short = shortened([each for each in taken if isinstance(each, Batch)])
                 if short is None or 2 * short.nbytes > task.assignment.memory:
-                    return None, chain(_objects(taken), _rest(parts))
+                    return None, _objects(taken, parts)
                 taken, size = [short], short.nbytes
     except Exception as error:
         return None, chain(_objects(taken), map(_fail, [error]))
     return [part for part in taken if isinstance(part, Batch)], iter(())
 
 
-def _objects(parts: list[Batch | list[Any]]) -> Iterator[Any]:
-    while parts:  # a part is not held any longer than its elements are needed
-        part = parts.pop(0)
-        yield from part.objects() if isinstance(part, Batch) else part
-
-
-def _rest(parts: Iterator[Batch | list[Any]]) -> Iterator[Any]:
-    for part in parts:
+def _objects(taken: list[Batch | list[Any]], rest: Iterable[Batch | list[Any]] = ()) -> Iterator[Any]:
+    """The elements of parts; none is held any longer than its elements are needed."""
+    for part in chain((taken.pop(0) for _ in range(len(taken))), rest):
         yield from part.objects() if isinstance(part, Batch) else part
 
 

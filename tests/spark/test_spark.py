@@ -3,6 +3,7 @@
 import doctest
 import logging
 import math
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -29,6 +30,14 @@ def silent():
     logger.disabled = True
     yield
     logger.disabled = False
+
+
+def test_workers_are_forked_from_a_process_that_has_the_package(spark):
+    def parent(_):
+        return Path(f"/proc/{os.getppid()}/cmdline").read_text().split("\0")
+
+    [command] = spark.sparkContext.parallelize([0], 1).map(parent).collect()
+    assert "ironlake.spark.daemon" in command
 
 
 @pytest.fixture(scope="module")
