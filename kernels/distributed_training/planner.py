@@ -171,7 +171,8 @@ def training_plan_rejected(
 
     References
     ----------
-    As there.
+    Narayanan and others: Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM, SC (2021),
+    section 3, whose take-aways are the rules on splits and pipelines.
 
     Examples
     --------

@@ -136,7 +136,8 @@ def embedding_shard_summary(
 
     References
     ----------
-    As there.
+    Naumov and others: Deep Learning Training in Facebook Data Centers, arXiv 2003.09518 (2020); Mudigere and others:
+    ZionEX, arXiv 2104.05158 (2021); the planner of TorchRec (BSD) for its cost model.
 
     Examples
     --------
